@@ -6,23 +6,42 @@ export PYTHON JOBS ARGS
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help test tables demo bench soak clean
+.PHONY: help test docs tables demo cluster-demo bench soak clean animation pages
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-test: ## style, types, import contract and tests
+test: ## style, types, import contract and tests (ARGS=tests/spec for those of one package)
 	@scripts/setup dev
 	@scripts/debian-packages
 	@scripts/check
 
-tables: ## write the tables of commands into the pages "Coming from …"
+docs: ## the documentation as HTML in build/docs; a warning is an error
+	@scripts/setup docs
+	@$(PY) -m sphinx -q -W --keep-going -n -d build/doctrees docs build/docs
+	@echo "docs: build/docs/index.html"
+
+tables: ## write the table of commands for completion, and those in the pages "Coming from …"
 	@scripts/setup dev
+	@$(PY) scripts/completion_table.py
 	@$(PY) scripts/command_tables.py
+
+pages: ## type the commands of README, tutorials and examples, and write what they print (ARGS="-k console")
+	@scripts/setup dev
+	@$(PY) -m pytest -q --write tests/docs tests/web/test_console_tutorial.py $(ARGS)
+
+animation: ## draw the picture at the top of README from the commands that it shows
+	@scripts/setup dev
+	@$(PY) scripts/animation.py
 
 demo: ## a sweep on handwritten digits that fails, is mended and is rerun
 	@scripts/setup demo
 	@$(PY) demo/run.py
+
+cluster-demo: ## the same sweep on a Slurm and a PostgreSQL that it starts and stops
+	@scripts/setup demo,postgres
+	@scripts/debian-packages
+	@$(PY) demo/cluster.py
 
 bench: ## what it costs, beside xargs and a process pool (ARGS="--quick" for a short look)
 	@scripts/setup dev
@@ -30,6 +49,7 @@ bench: ## what it costs, beside xargs and a process pool (ARGS="--quick" for a s
 
 soak: ## the long tests that `make test` leaves out (ARGS="-k everything" for some of them)
 	@scripts/setup dev
+	@scripts/setup demo
 	@scripts/debian-packages
 	@scripts/soak
 

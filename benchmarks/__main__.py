@@ -9,10 +9,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.console import console
+from benchmarks.dask import dask
 from benchmarks.fireworks import fireworks
+from benchmarks.graphs import graphs
 from benchmarks.many_workflows import chain, different_jobs, many_workflows
 from benchmarks.postgres import postgres
 from benchmarks.reruns import reruns
+from benchmarks.slurm import slurm
 from benchmarks.staleness import staleness
 from benchmarks.startup import startup
 from benchmarks.throughput import calls, commands, durable
@@ -51,11 +55,23 @@ ROWS = {
     ),
     "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
     "postgres": Row(
-        "claims in PostgreSQL beside pgbench", lambda: postgres(20_000, 3, 10), lambda: postgres(4_000, 1, 5)
+        "claims in PostgreSQL beside pgbench", lambda: postgres(40_000, 3, 10), lambda: postgres(16_000, 1, 5)
     ),
+    "slurm": Row("1,000 commands on Slurm beside an array", lambda: slurm(1_000, 3), lambda: slurm(200, 1)),
+    "dask": Row("1,000 commands on Dask beside its own tasks", lambda: dask(1_000, 3), lambda: dask(200, 1)),
     "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
     "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),
+    "console": Row(
+        "the console with 100,000 jobs, and a run beside 50 open pages",
+        lambda: console(100_000, 10_000, 10_000, 3),
+        lambda: console(10_000, 1_000, 2_000, 2),
+    ),
     "waking": Row("a submission beside a runner that waits", lambda: waking(50), lambda: waking(10)),
+    "graphs": Row(
+        "layouts, and the picture of 100,000 jobs",
+        lambda: graphs((300, 2_000, 20_000), 100_000, 5),
+        lambda: graphs((300, 2_000), 10_000, 3),
+    ),
     "stale": Row("100,000 jobs, 100,000 files", lambda: staleness(100_000, 5), lambda: staleness(10_000, 3)),
 }
 
@@ -76,6 +92,7 @@ def main() -> int:
 
     for name in [name for name in os.environ if name.startswith("REKINDLE_")]:
         del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}")
     for name in args.rows or ROWS:
         try:

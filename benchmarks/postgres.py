@@ -40,7 +40,7 @@ def postgres(jobs: int, rounds: int, seconds: int) -> None:
             limit = transactions(connection, seconds)
             rates.setdefault(0, []).append(limit)
             for batch in (1, 16, 64):
-                rate = claims(url, jobs // 10 if batch == 1 else jobs, batch)
+                rate = claims(url, jobs // 4 if batch == 1 else jobs, batch)
                 rates.setdefault(batch, []).append(rate)
                 ratios.setdefault(batch, []).append(rate / limit)
     print(f"\n== PostgreSQL, fsync on: {RUNNERS} processes claim and complete {jobs:,} jobs")
@@ -118,7 +118,7 @@ def run(url: str, batch: int, runner: int, ready: multiprocessing.Semaphore, beg
 def turn(store: Store, ended: list[NewAttempt], batch: int, runner: int) -> list[NewAttempt]:
     """Complete attempts and claim others, in one transaction."""
     now = time.time()
-    with store.turn() as archive:
+    with store.turn(runner) as archive:
         complete(archive, ended, now)
         jobs = archive.queue.ready(None, batch)
         ids = archive.queue.attempt_ids(len(jobs))

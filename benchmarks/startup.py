@@ -28,6 +28,11 @@ RUN = "rekindle run, a new store"
 RUN_TARGET = 0.35
 """Seconds that a run of two `true` jobs may take."""
 
+TABS = ("rekindle re", "rekindle rerun --d", "rekindle rerun a", "rekindle rerun -f st", "rekindle attempts show ")
+"""Command lines whose last word is completed."""
+TAB_TARGET = 0.15
+"""Seconds that a completion may take."""
+
 FAILING = "name: two\njobs:\n  a: {run: 'false'}\n  b: {run: 'false'}\n"
 PASSING = "name: two\njobs:\n  a: {run: 'true'}\n  b: {run: 'true'}\n"
 
@@ -54,6 +59,8 @@ def startup(rounds: int) -> None:
             _measure(times, "import click, msgspec, sqlite3", [*PYTHON, "import click, msgspec, sqlite3"], folder)
             for words in TARGETS:
                 _measure(times, words, [str(REKINDLE), *words.split()[1:]], folder)
+            for typed in TABS:
+                _measure_tab(times, typed, folder)
             command([REKINDLE, "undo"], folder)
             fresh = folder / "fresh"
             fresh.mkdir()
@@ -61,6 +68,13 @@ def startup(rounds: int) -> None:
             _measure(times, RUN, [str(REKINDLE), "--store", ".rekindle", "run", "spec.yaml"], fresh)
             shutil.rmtree(fresh)
     _show(found)
+
+
+def _measure_tab(times: dict[str, Times], typed: str, folder: Path) -> None:
+    """Measure a completion, as the script of zsh calls it."""
+    os.environ["_REKINDLE_COMPLETE"] = "zsh"
+    _measure(times, f"{typed}<Tab>", [str(REKINDLE), *typed.split(" ")[1:]], folder)
+    del os.environ["_REKINDLE_COMPLETE"]
 
 
 def _measure(times: dict[str, Times], name: str, words: list[str], folder: Path) -> None:
@@ -80,6 +94,7 @@ def _show(found: dict[str, Times]) -> None:
     for name, one in found.items():
         wall, processor = statistics.median(one.wall), statistics.median(one.processor)
         times = wall / statistics.median(bare.wall), processor / statistics.median(bare.processor)
-        target = f"{TARGETS[name]:g} times" if name in TARGETS else f"{RUN_TARGET:g} s" if name == RUN else ""
+        seconds = RUN_TARGET if name == RUN else TAB_TARGET if name.endswith("<Tab>") else None
+        target = f"{TARGETS[name]:g} times" if name in TARGETS else f"{seconds:g} s" if seconds is not None else ""
         row = f"   {name:34}{wall * 1000:>9.1f}{times[0]:>7.1f}{processor * 1000:>14.1f}{times[1]:>7.1f}   {target}"
         print(row.rstrip(), flush=True)

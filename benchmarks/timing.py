@@ -82,3 +82,12 @@ def show_times(title: str, rows: Sequence[Measured]) -> None:
     for one in rows:
         span = f"{min(one.seconds) * 1000:,.1f} - {max(one.seconds) * 1000:,.1f}" if len(one.seconds) > 1 else ""
         print(f"   {one.name:44}{one.median * 1000:>12,.1f}   {span}".rstrip(), flush=True)
+
+
+def show_times_beside(title: str, limit: Measured, rows: Sequence[Measured]) -> None:
+    """Print the times of several ways to do the same, each as a multiple of the first."""
+    print(f"\n== {title}")
+    print(f"   {'':36}{'median s':>10}{'times':>8}   rounds")
+    for one in (limit, *rows):
+        rounds = " ".join(f"{taken:.2f}" for taken in one.seconds)
+        print(f"   {one.name:36}{one.median:>10.2f}{one.median / limit.median:>8.2f}   {rounds}", flush=True)

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ class Project:
         # The sweep runs `python`: put the interpreter with scikit-learn first on PATH.
         self.env = {**kept, "PATH": f"{scripts}{os.pathsep}{kept.get('PATH', os.defpath)}", "COLUMNS": "80"}
         self.rekindle = str(scripts / "rekindle")
+
+    def run(self) -> None:
+        """Show how the sweep is submitted and runs. Some trainings fail."""
+        self.show("run sweep.yaml", expect=JOBS_FAILED)
+
+    def run_again(self) -> None:
+        """Show how the failed trainings run again."""
+        self.show("rerun -s failed --yes --work")
 
     def show(self, line: str, *, expect: int = 0) -> None:
         """Run a rekindle command and show its output."""
@@ -115,7 +125,7 @@ def prove(project: Project, failed: dict[int, str], before: dict[int, dict[str, 
 def play(project: Project) -> None:
     """Run the parts of the demo in order."""
     heading(f"Prepare, {TRAININGS} trainings, a report")
-    project.show("run sweep.yaml", expect=JOBS_FAILED)
+    project.run()
 
     heading("What failed, and why")
     project.show("failures")
@@ -133,7 +143,7 @@ def play(project: Project) -> None:
     project.show("rerun -s failed --dry-run")
 
     heading("Run it again")
-    project.show("rerun -s failed --yes --work")
+    project.run_again()
 
     heading("Proof, from the store")
     prove(project, failed, before)
@@ -144,20 +154,30 @@ def play(project: Project) -> None:
     project.show("status")
 
 
-def main() -> int:
-    """Run the demo in a temporary folder. Return 0 if everything was proved."""
-    started = time.monotonic()
+@contextmanager
+def copy_of_sweep() -> Iterator[Path]:
+    """Copy the sweep into a temporary folder, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="rekindle-demo-") as folder:
-        copy = Path(folder) / "digits"
-        shutil.copytree(DIGITS, copy)
-        try:
-            play(Project(copy))
-        except NotProved as reason:
-            print(f"\ndemo: NOT PROVED: {reason}", file=sys.stderr)
-            return 1
+        yield Path(shutil.copytree(DIGITS, Path(folder) / "digits"))
+
+
+def report(play_all: Callable[[], None]) -> int:
+    """Run a demo, and print how it ended. Return 0 if everything was proved."""
+    started = time.monotonic()
+    try:
+        play_all()
+    except NotProved as reason:
+        print(f"\ndemo: NOT PROVED: {reason}", file=sys.stderr)
+        return 1
     print(f"\ndemo: proved, in {time.monotonic() - started:.0f} s")
     return 0
 
 
+def main() -> None:
+    """Run the demo."""
+    with copy_of_sweep() as folder:
+        play(Project(folder))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report(main))

@@ -23,7 +23,7 @@ NOTED = ("Accepted", "Ignored", "Refused", "Not supported", "Same as")
 
 def page_of(folder: str) -> Path:
     """Return the page of a dialect."""
-    return DOCS / f"coming-from-{folder}.md"
+    return DOCS / "how-to" / f"coming-from-{folder}.md"
 
 
 def registered(folder: str) -> dict[str, click.Command]:
@@ -120,7 +120,7 @@ def main() -> None:
     for folder in dict.fromkeys(FOLDERS.values()):
         path = page_of(folder)
         path.write_text(with_table(path.read_text(), table(folder)))
-        print(f"docs/{path.name}")
+        print(f"docs/how-to/{path.name}")
 
 
 if __name__ == "__main__":

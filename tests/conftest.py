@@ -12,11 +12,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
+from dask_cluster import shared_dask
 from rekindle.domain.models import Job, StateChange
 from rekindle.domain.states import State
 from rekindle.engine.session import open_session
 from rekindle.store.archive import Store
 from rekindle.store.database import Access, Database
+from shared import folder_of_run
+from slurm_cluster import Slurm, shared_slurm
 from stores import make_stores_in_postgres, missing_postgres, running_postgres
 
 # How long an example takes says more about the machine's other work than about the code.
@@ -33,10 +36,25 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def slurm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A cluster of 4 nodes of 4 cpus with accounting, which all processes of this test run share."""
+    with shared_slurm(folder_of_run(request, tmp_path_factory)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def dask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Dask cluster of 4 threads, which all processes of this test run share."""
+    with shared_dask(folder_of_run(request, tmp_path_factory)) as address:
+        yield address
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store", choices=["sqlite", "postgres"], default="sqlite", help="where tests that do not say so keep stores"
     )
+    parser.addoption("--write", action="store_true", help="write to each page what its commands print")
 
 
 @pytest.fixture(autouse=True)

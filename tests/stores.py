@@ -19,7 +19,7 @@ from rekindle.store.schema import migrations
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "postgres-server"
 
-TABLES = re.findall(r"CREATE TABLE (\w+)", migrations("postgres")[0].text)
+TABLES = sorted({table for step in migrations("postgres") for table in re.findall(r"CREATE TABLE (\w+)", step.text)})
 
 _numbers = count(1)
 
@@ -46,6 +46,13 @@ def new_store_url(server: str, spool: Path) -> str:
     return f"{server}&schema=store_{next(_numbers)}&spool={spool}"
 
 
+def make_store_in_postgres(request: pytest.FixtureRequest, folder: Path) -> None:
+    """With `--store postgres`, make a store in PostgreSQL that the folder names, for commands in other processes."""
+    if request.config.getoption("--store") == "postgres":
+        url = new_store_url(request.getfixturevalue("postgres_server"), folder)
+        opening.open_store(url, create=True).close()
+
+
 def make_stores_in_postgres(server: str, patch: pytest.MonkeyPatch) -> None:
     """Let every new store of this process be in PostgreSQL, with its spool in the folder that names it."""
 
@@ -67,9 +74,9 @@ def statements_of(store: Store) -> Iterator[list[str]]:
     driver = store._driver
     texts: list[str] = []
 
-    def collect(run: Callable[..., Any], statement: Any, values: Any) -> Any:
+    def collect(run: Callable[..., Any], statement: Any, *values: Any) -> Any:
         texts.append(getattr(statement, "text", statement))
-        return run(statement, values)
+        return run(statement, *values)
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("execute", "execute_each", "stream"):

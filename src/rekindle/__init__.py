@@ -5,23 +5,131 @@ if TYPE_CHECKING:
     from rekindle.api import Client, Workflow
     from rekindle.domain.actions import Action
     from rekindle.domain.batches.supervision import Budget, Guards
-    from rekindle.domain.errors import RekindleError
+    from rekindle.domain.batches.supervision_report import SupervisionReport
+    from rekindle.domain.errors import (
+        BadValue,
+        NotFound,
+        PlanOutdated,
+        PlanRefused,
+        Refused,
+        RekindleError,
+        SpecError,
+        StoreError,
+        SubmitRefused,
+        UndoRefused,
+        UsageError,
+    )
     from rekindle.domain.overrides import Overrides
+    from rekindle.domain.rerun.plan import PlannedJob, RerunPlan
     from rekindle.domain.rerun.request import How
+    from rekindle.domain.selection import Selection
+    from rekindle.domain.states import Cause, State
+    from rekindle.domain.verdicts import Status
+    from rekindle.engine.results import (
+        AcceptedChanges,
+        AppliedRerun,
+        CancelResult,
+        HoldResult,
+        PlannedRerun,
+        PlannedRestart,
+        ReattachResult,
+        SubmitPreview,
+        SubmitResult,
+        UndoneRerun,
+        WorkReport,
+    )
     from rekindle.engine.running.signals import StopHandle
+    from rekindle.presentation.batch_values import (
+        Event,
+        Explanation,
+        FailureGroup,
+        FlakyJob,
+        Rerun,
+        RerunDetails,
+        StoreCheck,
+        StoredWorkflow,
+        Token,
+        WorkflowDetails,
+        WorkflowDiff,
+        WorkflowStatus,
+    )
+    from rekindle.presentation.row_lists import RowList
+    from rekindle.presentation.values import (
+        Attempt,
+        AttemptDetails,
+        AttemptDiff,
+        AttemptError,
+        Job,
+        JobDetails,
+        Log,
+        Step,
+        Subtask,
+    )
+    from rekindle.spec.builder import JobHandle
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AcceptedChanges",
     "Action",
+    "AppliedRerun",
+    "Attempt",
+    "AttemptDetails",
+    "AttemptDiff",
+    "AttemptError",
+    "BadValue",
     "Budget",
+    "CancelResult",
+    "Cause",
     "Client",
+    "Event",
+    "Explanation",
+    "FailureGroup",
+    "FlakyJob",
     "Guards",
+    "HoldResult",
     "How",
+    "Job",
+    "JobDetails",
+    "JobHandle",
+    "Log",
+    "NotFound",
     "Overrides",
+    "PlanOutdated",
+    "PlanRefused",
+    "PlannedJob",
+    "PlannedRerun",
+    "PlannedRestart",
+    "ReattachResult",
+    "Refused",
     "RekindleError",
+    "Rerun",
+    "RerunDetails",
+    "RerunPlan",
+    "RowList",
+    "Selection",
+    "SpecError",
+    "State",
+    "Status",
+    "Step",
     "StopHandle",
+    "StoreCheck",
+    "StoreError",
+    "StoredWorkflow",
+    "SubmitPreview",
+    "SubmitRefused",
+    "SubmitResult",
+    "Subtask",
+    "SupervisionReport",
+    "Token",
+    "UndoRefused",
+    "UndoneRerun",
+    "UsageError",
+    "WorkReport",
     "Workflow",
+    "WorkflowDetails",
+    "WorkflowDiff",
+    "WorkflowStatus",
     "__version__",
 ]
 
@@ -31,10 +139,61 @@ _MODULES = {
     "Action": "rekindle.domain.actions",
     "Budget": "rekindle.domain.batches.supervision",
     "Guards": "rekindle.domain.batches.supervision",
-    "Overrides": "rekindle.domain.overrides",
+    "SupervisionReport": "rekindle.domain.batches.supervision_report",
+    "BadValue": "rekindle.domain.errors",
+    "NotFound": "rekindle.domain.errors",
+    "PlanOutdated": "rekindle.domain.errors",
+    "PlanRefused": "rekindle.domain.errors",
+    "Refused": "rekindle.domain.errors",
     "RekindleError": "rekindle.domain.errors",
+    "SpecError": "rekindle.domain.errors",
+    "StoreError": "rekindle.domain.errors",
+    "SubmitRefused": "rekindle.domain.errors",
+    "UndoRefused": "rekindle.domain.errors",
+    "UsageError": "rekindle.domain.errors",
+    "Overrides": "rekindle.domain.overrides",
+    "PlannedJob": "rekindle.domain.rerun.plan",
+    "RerunPlan": "rekindle.domain.rerun.plan",
     "How": "rekindle.domain.rerun.request",
+    "Selection": "rekindle.domain.selection",
+    "Cause": "rekindle.domain.states",
+    "State": "rekindle.domain.states",
+    "AcceptedChanges": "rekindle.api",
+    "AppliedRerun": "rekindle.api",
+    "CancelResult": "rekindle.api",
+    "HoldResult": "rekindle.api",
+    "PlannedRerun": "rekindle.api",
+    "PlannedRestart": "rekindle.api",
+    "ReattachResult": "rekindle.api",
+    "SubmitPreview": "rekindle.api",
+    "SubmitResult": "rekindle.api",
+    "UndoneRerun": "rekindle.api",
+    "WorkReport": "rekindle.api",
+    "Status": "rekindle.domain.verdicts",
     "StopHandle": "rekindle.engine.running.signals",
+    "Event": "rekindle.presentation.batch_values",
+    "Explanation": "rekindle.presentation.batch_values",
+    "FailureGroup": "rekindle.presentation.batch_values",
+    "FlakyJob": "rekindle.presentation.batch_values",
+    "Rerun": "rekindle.presentation.batch_values",
+    "RerunDetails": "rekindle.presentation.batch_values",
+    "StoreCheck": "rekindle.presentation.batch_values",
+    "StoredWorkflow": "rekindle.presentation.batch_values",
+    "Token": "rekindle.presentation.batch_values",
+    "WorkflowDetails": "rekindle.presentation.batch_values",
+    "WorkflowDiff": "rekindle.presentation.batch_values",
+    "WorkflowStatus": "rekindle.presentation.batch_values",
+    "RowList": "rekindle.presentation.row_lists",
+    "Attempt": "rekindle.presentation.values",
+    "AttemptDetails": "rekindle.presentation.values",
+    "AttemptDiff": "rekindle.presentation.values",
+    "AttemptError": "rekindle.presentation.values",
+    "Job": "rekindle.presentation.values",
+    "JobDetails": "rekindle.presentation.values",
+    "Log": "rekindle.presentation.values",
+    "Step": "rekindle.presentation.values",
+    "Subtask": "rekindle.presentation.values",
+    "JobHandle": "rekindle.spec.builder",
 }
 
 
@@ -45,4 +204,11 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(module), name)
+    found = getattr(importlib.import_module(module), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion and `help`."""
+    return sorted(__all__)

@@ -17,6 +17,10 @@ def main() -> int:
     handled = _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN
     if handled:
         _signal.signal(_signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    if "_REKINDLE_COMPLETE" in os.environ:
+        from rekindle.cli.completion import print_answer
+
+        return print_answer()
     from rekindle.cli.main import DEBUG
     from rekindle.cli.main import main as run
 

@@ -32,7 +32,9 @@ class _Output(io.FileIO):
             return len(data)
         try:
             while (written := super().write(data)) is None:  # another process made the descriptor non-blocking
-                select.select((), (self.fileno(),), ())
+                writable = select.poll()
+                writable.register(self.fileno(), select.POLLOUT)
+                writable.poll()
         except OSError as error:
             self.error = self.error or error
             if not self.drops:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from rekindle.cli.main import main
+from rekindle.domain.texts.substitution import render_text
+from rekindle.spec import load
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,14 @@ class Shell:
         """Write a file in the folder and return its name."""
         (self.folder / name).write_text(textwrap.dedent(text))
         return name
+
+
+def commands_of(path: Path) -> dict[str, list[str]]:
+    """Each job's commands in a spec file, with all references replaced."""
+    found = load(path)
+    commands: dict[str, list[str]] = {}
+    for job in found.jobs:
+        scope = {"params": found.params, "matrix": job.binding, "job": {"name": job.name}}
+        steps = found.templates[job.template].steps
+        commands[job.name] = [render_text(one.run, scope) for one in steps if isinstance(one.run, str)]
+    return commands

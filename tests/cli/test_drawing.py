@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 import pytest
 
-from rekindle.cli.output import attempt_text, terminal
+from rekindle.cli.output import terminal
 from rekindle.cli.output.terminal import Column
 from rekindle.domain.models import Attempt
 from rekindle.domain.states import Cause, State
+from rekindle.presentation import attempts, words
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_a_long_name_is_cut_with_an_ellipsis_within_the_width() -> None:
 
 
 def test_names_that_differ_in_their_ends_are_cut_in_the_middle() -> None:
-    assert terminal.cut("train[alpha=0.1,seed=3]", 12, "middle") == "train[…ed=3]"
+    assert words.cut("train[alpha=0.1,seed=3]", 12, "middle") == "train[…ed=3]"
     columns = [Column("NAME", cut="middle")]
     lines = plain(terminal.table(columns, [("x" * 90 + "1",), ("x" * 90 + "2",)]))
     assert lines[1] != lines[2]
@@ -62,16 +63,16 @@ def test_wide_characters_take_two_columns() -> None:
 
 
 def test_what_a_job_printed_cannot_steer_the_terminal() -> None:
-    assert "\x1b" not in terminal.one_line("red \x1b[31m alert\x07\r\nnext")
-    assert terminal.one_line("two\nlines") == "two lines"
-    assert terminal.printable("two\nlines\x1b[2J").startswith("two\nlines")
-    assert "\x1b" not in terminal.printable("\x1b[2J")
+    assert "\x1b" not in words.one_line("red \x1b[31m alert\x07\r\nnext")
+    assert words.one_line("two\nlines") == "two lines"
+    assert words.printable("two\nlines\x1b[2J").startswith("two\nlines")
+    assert "\x1b" not in words.printable("\x1b[2J")
 
 
 def test_ids_are_listed_as_the_selection_takes_them() -> None:
-    assert attempt_text.id_ranges([9, 1, 4, 5, 6]) == "1,4-6,9"
-    assert attempt_text.id_ranges([3, 4]) == "3-4"
-    assert attempt_text.id_ranges([]) == ""
+    assert attempts.id_ranges([9, 1, 4, 5, 6]) == "1,4-6,9"
+    assert attempts.id_ranges([3, 4]) == "3-4"
+    assert attempts.id_ranges([]) == ""
 
 
 @pytest.mark.parametrize(
@@ -91,5 +92,5 @@ def test_ids_are_listed_as_the_selection_takes_them() -> None:
 def test_codes_are_explained(code: int | None, signal: int | None, words: str) -> None:
     cause = Cause.SIGNAL if signal else Cause.EXIT
     attempt = Attempt(1, 1, 1, 1, "t", State.FAILED, 1, 1, cause=cause, exit_code=code, signal=signal)
-    assert words in attempt_text.meaning(attempt)
-    assert attempt_text.full_cause(attempt).startswith(f"signal {words}" if signal else f"exit {code}")
+    assert words in attempts.meaning(attempt)
+    assert attempts.full_cause(attempt).startswith(f"signal {words}" if signal else f"exit {code}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -228,7 +229,7 @@ def test_attempts_diff_names_the_definitions_and_the_environment(installed: Path
 
 def test_what_an_earlier_version_recorded_is_compared_by_its_files(installed: Path, shell: Shell) -> None:
     run(shell)
-    with sqlite3.connect(next((shell.folder / ".rekindle").glob("*.db"))) as database:
+    with closing(sqlite3.connect(next((shell.folder / ".rekindle").glob("*.db")))) as database, database:
         for digest, modules in database.execute("SELECT digest, modules FROM source").fetchall():
             files = {name: each for name, each in json.loads(modules).items() if ":" not in name and " " not in name}
             database.execute("UPDATE source SET modules = ? WHERE digest = ?", (json.dumps(files), digest))

@@ -74,6 +74,35 @@ def test_a_saved_plan_with_canaries_is_applied_with_them(failed: Shell) -> None:
     assert failed("why", "cold[n=4]", "--json").json["jobs"][0]["canaries"]["waiting"] == 3
 
 
+def test_failures_of_every_cause_have_their_whole_error_in_the_detail(shell: Shell) -> None:
+    shell.write("""
+name: w
+jobs:
+  typo: {run: [pyhton3, -c, "1"]}
+  module: {call: "a_module_that_nobody_has_written_yet:main_function"}
+  late: {run: sleep 60, resources: {time: 1s}}
+  silent: {run: echo made nothing, outputs: {table: tables/of/results.csv}}
+  fault: {run: "kill -9 $$"}
+""")
+    shell("run", "spec.yaml")
+    text = shell("failures").out
+    details = text[text.index("\n\n") :]
+    assert "    cannot start pyhton3: no such program in PATH\n" in details
+    assert "No module named 'a_module_that_nobody_has_written_yet'" in " ".join(details.split())
+    assert "    ran longer than its limit of 1 s\n" in details
+    assert "    missing output: table (tables/of/results.csv)\n  │ made nothing\n" in details
+    assert "SIGKILL" in details
+    assert "/usr/bin" not in text
+    assert "/usr/bin" in shell("jobs", "show", "typo").out, "the searched folders are kept"
+
+
+def test_examples_that_are_left_out_are_counted(shell: Shell) -> None:
+    shell.write("name: w\njobs:\n" + "".join(f"  j{n}: {{run: exit {n}}}\n" for n in range(1, 10)))
+    shell("run", "spec.yaml")
+    assert "\n\n… and 4 more examples (-v shows all)\n" in shell("failures").out
+    assert "more example" not in shell("failures", "-v").out
+
+
 def test_bytes_in_the_tail_of_a_log_are_shown_as_elsewhere(shell: Shell) -> None:
     shell.write("name: w\njobs:\n  a: {run: \"printf 'x\\\\351\\\\376\\\\n'; exit 3\"}\n")
     assert shell("run", "spec.yaml").code == 2

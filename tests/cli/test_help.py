@@ -119,28 +119,6 @@ def test_a_command_imports_nothing_that_it_does_not_use(words: list[str], still:
     assert loaded & {"rich", "psycopg", "starlette", "distributed", "yaml"} == set()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_is_printed_for_each_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    assert "_REKINDLE_COMPLETE" in capsys.readouterr().out
-
-
-def test_completion_knows_commands_and_flags() -> None:
-    def complete(words: str, at: int) -> str:
-        code = "import sys; from rekindle.cli.main import main; sys.exit(main())"
-        env = {
-            "_REKINDLE_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(at),
-            "PATH": "/usr/bin:/bin",
-        }
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False).stdout
-
-    assert complete("rekindle rel", 1).split() == ["plain,release"]
-    assert "plain,list" in complete("rekindle jobs ", 2).split()
-    assert "plain,--dry-run" in complete("rekindle rerun --", 2).split()
-
-
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     from rekindle import __version__
 

@@ -91,8 +91,8 @@ def test_folders_are_told_in_the_plan_and_refused_by_name(shell):
 def test_outputs_that_are_saved_are_told_and_put_back(shell):
     shell.write("{name: made, jobs: {make: {run: 'echo made > out', outputs: {o: out}}}}")
     assert shell("run", "spec.yaml").code == 0
-    assert "overwrites:\n  out" in shell("rerun", "make", "--dry-run").out
-    assert "overwrites, and saves before:\n  out" in shell("rerun", "make", "--keep-outputs", "--yes").out
+    assert "\noverwrites out\n" in shell("rerun", "make", "--dry-run").out
+    assert "\nsaves and overwrites out\n" in shell("rerun", "make", "--keep-outputs", "--yes").out
     assert "its outputs were saved" in shell("attempts", "show", "1").out
     (shell.folder / "out").unlink()
     assert "1 file put back" in shell("undo").out
@@ -103,7 +103,7 @@ def test_the_python_client_gives_the_same(tuned):
     from rekindle import Client, How, Overrides
 
     with Client() as client:
-        how = How("failed-step", recovery="keep", overrides=Overrides.asked({"alpha": 5}, memory="x2"))
+        how = How("failed-step", recovery="keep", overrides=Overrides({"alpha": 5}, memory="x2"))
         proposal = client.plan_rerun(client.select("fit"), how)
         assert proposal.request["how"]["set"] == {"alpha": 5}
         client.apply(proposal)

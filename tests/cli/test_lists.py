@@ -214,7 +214,8 @@ def test_a_narrow_terminal_keeps_names_before_ids_and_times(shell: Shell) -> Non
         text = shell(*words).out
         assert name in text, text
         assert max(map(len, text.splitlines())) <= 80
-    assert shell("failures").out.splitlines()[1].endswith("1-4")
+    assert shell("failures").out.splitlines()[1].endswith("  train[*]")
+    assert shell("failures", "-v").out.splitlines()[1].endswith("  1-4")
 
 
 @pytest.mark.parametrize(

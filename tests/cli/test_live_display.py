@@ -19,7 +19,8 @@ import click
 import pytest
 from cli_shell import Shell
 
-from rekindle.cli.output.progress import LiveDisplay, NewFailures
+from rekindle.cli.output.progress import FailureKind, LiveDisplay, NewFailures, PlainDisplay, pace_text
+from rekindle.domain.pace import Pace
 from rekindle.domain.states import State
 from rekindle.engine.results import Progress
 
@@ -106,7 +107,7 @@ def progress(seconds: float, names: tuple[str, ...] = (), **counts: int) -> Prog
 def test_progress_is_drawn_in_place_and_erased_at_the_end(screen: Any) -> None:
     shown = screen(80)
     shown.write("before\n")
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(0.5, ready=10))
         assert shown.lines == ["before", f"{BAR}   0% 0 of 10", "10 ready after 0.5 s"]
         display(progress(1, ("a", "b"), running=2, ready=7, completed=1))
@@ -121,12 +122,37 @@ def test_progress_is_drawn_in_place_and_erased_at_the_end(screen: Any) -> None:
 
 def test_a_new_kind_of_failure_is_printed_above_the_display(screen: Any) -> None:
     shown, kinds = screen(80), {}
-    with LiveDisplay(NewFailures(lambda: dict(kinds))) as display:
+    with LiveDisplay(NewFailures(lambda: dict(kinds)), Pace()) as display:
         display(progress(1, ("a",), running=2))
-        kinds["x"] = "a: ValueError: too cold"
+        kinds["x"] = FailureKind("a", "ValueError: too cold", 1)
         display(progress(3, failed=1, running=1))
         assert shown.lines[:2] == ["failed a: ValueError: too cold", "━" * 12 + "╺" + BAR[13:] + "  50% 1 of 2"]
     assert [line for line in shown.lines if line] == ["failed a: ValueError: too cold"]
+
+
+def test_all_failures_are_printed_at_the_end_if_any_was_printed_during_the_run(screen: Any) -> None:
+    shown, kinds = screen(80), {}
+    with LiveDisplay(NewFailures(lambda: dict(kinds)), Pace()) as display:
+        display(progress(1, ("a",), running=12))
+        kinds["x"] = FailureKind("a[n=3]", "ValueError: too cold", 3)
+        display(progress(3, failed=3, running=9))
+        kinds["x"] = FailureKind("a[n=5]", "ValueError: too cold", 5)
+        kinds.update({f"y{n}": FailureKind(f"b[n={n}]", f"exit code {n}", 1) for n in range(1, 7)})
+    assert [line for line in shown.lines if line] == [
+        "failed a[n=3] and 2 more: ValueError: too cold",
+        "failed 2 more like a[n=5]: ValueError: too cold",
+        *(f"failed b[n={n}]: exit code {n}" for n in range(1, 5)),
+        "failed in 2 more ways: rekindle failures",
+    ]
+
+
+def test_no_failure_is_printed_at_the_end_if_none_was_during_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds: dict[str, FailureKind] = {}
+    with PlainDisplay(NewFailures(lambda: dict(kinds)), Pace()) as display:
+        display(progress(0.2, running=1))
+        kinds["x"] = FailureKind("a", "exit code 1", 1)
+        display(progress(0.5, failed=1))
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("columns", [80, 40, 20, 12, 3, 1])
@@ -138,7 +164,7 @@ def test_no_line_is_wider_than_the_terminal(screen: Any, columns: int) -> None:
         "模型評估任務一二三四五六七八",
         "b\x1b[31m\n",
     )
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         for number in range(1, 5):
             display(progress(number, names[number - 1 :], running=number, completed=9000 + number, failed=2))
             assert len(shown.lines) == 3
@@ -149,14 +175,14 @@ def test_no_line_is_wider_than_the_terminal(screen: Any, columns: int) -> None:
 
 def test_wide_characters_are_cut_within_the_width(screen: Any) -> None:
     shown = screen(16)
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(1, ("模型評估任務",), running=1))
         assert shown.lines[2] == "running: 模型評…"
 
 
 def test_a_cut_line_keeps_its_colours_and_ends_them(screen: Any) -> None:
     shown = screen(14)
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(1, ready=1, running=2))
     assert f"1 {click.style('ready', fg='blue')}, 2 \x1b[36mru…\x1b[0m" in shown.painted
 
@@ -164,7 +190,7 @@ def test_a_cut_line_keeps_its_colours_and_ends_them(screen: Any) -> None:
 @pytest.mark.parametrize("columns", [40, 27, 10])
 def test_a_terminal_that_becomes_narrower_is_left_clean(screen: Any, columns: int) -> None:
     shown = screen(80)
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(1, ("x" * 100,), running=1))
         shown.resize(columns)
         display(progress(2, ("x" * 100,), running=1))
@@ -175,7 +201,7 @@ def test_a_terminal_that_becomes_narrower_is_left_clean(screen: Any, columns: in
 
 def test_a_terminal_of_two_rows_shows_two_lines(screen: Any) -> None:
     shown = screen(80, rows=2)
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         for seconds in (1, 2, 3):
             display(progress(seconds, ("a",), running=1))
             assert len(shown.lines) == 2
@@ -183,7 +209,7 @@ def test_a_terminal_of_two_rows_shows_two_lines(screen: Any) -> None:
 
 def test_the_bar_grows_by_half_columns(screen: Any) -> None:
     shown = screen(80)
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         for done, bar in ((0, BAR), (1, "╸" + BAR[1:]), (2, "━╺" + BAR[2:]), (47, BAR[1:] + "╸"), (48, BAR)):
             display(progress(1, completed=done, ready=48 - done))
             assert shown.lines[0] == f"{bar} {100 * done // 48:3d}% {done} of 48"
@@ -193,7 +219,7 @@ def test_the_bar_grows_by_half_columns(screen: Any) -> None:
 def test_without_colours_the_bar_is_only_as_long_as_what_is_done(screen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     shown = screen(80)
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(1, ("a",), completed=5, running=5))
         assert shown.lines[0] == "━" * 12 + " " * 12 + "  50% 5 of 10"
     assert not re.search(r"\x1b\[[0-9;]*m", shown.painted)
@@ -202,7 +228,7 @@ def test_without_colours_the_bar_is_only_as_long_as_what_is_done(screen: Any, mo
 def test_characters_that_a_terminal_does_not_know_are_replaced(screen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = screen(40)
     monkeypatch.setattr(shown, "encoding", "ascii")
-    with LiveDisplay(NewFailures(dict)) as display:
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(1, ("é" * 80,), running=1))
         assert shown.lines == ["-" * 24 + "   0% 0 of 1", "1 running after 1.0 s", "running: " + "?" * 30 + "."]
 
@@ -252,3 +278,57 @@ def test_a_terminal_whose_cursor_cannot_be_moved_gets_lines(shell: Shell) -> Non
     written = run_on_a_terminal(shell.folder, "run", "spec.yaml", columns=80, TERM="dumb", NO_COLOR="1")
     assert "\x1b" not in written
     assert "1 completed, 1 failed" in written
+
+
+def steady(seconds: int, total: int = 100) -> list[Progress]:
+    """Return the reports of a run whose jobs end one a second."""
+    return [progress(float(at), completed=at, ready=total - at) for at in range(1, seconds + 1)]
+
+
+def test_the_rate_and_the_time_left_are_beside_the_bar(screen: Any) -> None:
+    shown = screen(80)
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
+        for report in steady(2):
+            display(report)
+        assert "left" not in shown.lines[0]
+        for report in steady(40)[2:]:
+            display(report)
+        assert shown.lines[0].endswith("  40% 40 of 100  1 job/s, about 1m left")
+        display(progress(41.0, completed=100))
+        assert "left" not in shown.lines[0]
+
+
+def test_the_history_gives_the_time_left_from_the_start(screen: Any) -> None:
+    shown = screen(80)
+    with LiveDisplay(NewFailures(dict), Pace(job_seconds=60)) as display:
+        display(progress(0.2, ready=100))
+        assert shown.lines[0].endswith("   0% 0 of 100  about 1h 40m left")
+
+
+def test_lines_without_a_terminal_have_the_rate_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlainDisplay(NewFailures(dict), Pace()) as display:
+        for report in steady(30, total=1000):
+            display(report)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "970 ready, 30 completed after 30 s; 1 job/s, about 16m left"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(250, "250 jobs/s"), (2.52, "2.5 jobs/s"), (0.5, "30 jobs/min"), (0.0021, "7.6 jobs/h")]
+)
+def test_rates_have_the_unit_that_fits(rate: float, text: str) -> None:
+    pace = Pace()
+    for number in range(5):
+        pace.report(number * 10 / rate + number, int(10 * number + number * rate), 0)
+    assert pace_text(pace) == text
+
+
+def test_a_rerun_on_a_terminal_shows_the_time_left(shell: Shell) -> None:
+    shell.write(
+        "name: w\njobs:\n  a: {matrix: {i: {range: [0, 4]}}, run: sleep 0.6}\n"
+        "  b: {needs: ['a*'], run: 'echo cold >&2; exit 3'}\n"
+    )
+    assert shell("run", "spec.yaml", "-j", "4").code == 2
+    words = ("rerun", "a*", "--yes", "--work", "-j", "1")
+    written = run_on_a_terminal(shell.folder, *words, columns=100, TERM="xterm-256color")
+    assert re.search(r"of 5  about \d s left", click.unstyle(written))

@@ -72,7 +72,7 @@ def test_included_combinations_follow_the_example_of_github(shell):
 
 
 def test_the_example_of_the_documentation_makes_the_jobs_that_it_names(shell):
-    page = (Path(__file__).parents[2] / "docs" / "matrix.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "matrix.md").read_text()
     example, text = page.split("```yaml\n")[1].split("```", 1)
     shell.write(f"name: m\n{example}")
     assert shell("submit", "spec.yaml").code == 0

@@ -52,7 +52,7 @@ def test_a_parameter_that_the_spec_changes_takes_the_place_of_one_that_was_set(t
     assert DROPPED in done.err
     assert overrides(tuned) is None
     assert "parameter a changed: 3 -> 7" in tuned("why", "j").out
-    assert "selected; parameter a changed" in tuned("restart", "--dry-run").out
+    assert "  parameter a changed" in tuned("restart", "--dry-run").out
     assert tuned("rerun", "--changed", "--yes", "--work").code == 0
     assert Path("o").read_text() == "7 1 one\n"
     assert "current" in tuned("why", "j").out
@@ -72,6 +72,12 @@ def test_what_the_spec_does_not_change_stays_set(tuned: Shell) -> None:
     out = tuned("why", "j").out
     assert "parameter b changed: 1 -> 2" in out
     assert "parameter a" not in out
+
+
+def test_nothing_is_said_if_the_spec_takes_the_value_of_the_override(tuned: Shell) -> None:
+    change(tuned, "a: 1", "a: 3")
+    assert "override" not in tuned("submit", "spec.yaml").err
+    assert overrides(tuned) is None
 
 
 def test_variables_and_resources_are_dropped_likewise(tuned: Shell) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
-from rekindle.engine.notify import Notifier, notify
+from rekindle.engine.notify import Notifier, notify_here
 from rekindle.store.schema import migrate, migrations
 from rekindle.store.sqlite_connection import connect
 from rekindle.store.stored_paths import StoredPaths
@@ -199,8 +199,8 @@ def test_a_runner_that_cannot_be_woken_changes_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        notify(str(tmp_path), [1, 3])
-    notify(str(tmp_path), [1, 3])
+        notify_here(str(tmp_path), [1, 3])
+    notify_here(str(tmp_path), [1, 3])
     for bell in bells:
         bell.drain()
         bell.close()

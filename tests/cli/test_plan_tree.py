@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rekindle.cli.output.plans import tree_lines
+import pytest
+from cli_shell import Shell
+
 from rekindle.domain.rerun.plan import PlannedJob
 from rekindle.domain.states import State
+from rekindle.presentation.plans import tree_lines
 
 
 def planned(number: int, name: str, after: State = State.WAITING) -> PlannedJob:
@@ -57,3 +60,21 @@ def test_a_long_chain_stays_narrow_and_does_not_recurse() -> None:
 def test_children_that_stand_above_are_one_line_even_when_nothing_is_folded() -> None:
     names = ["a", "b", "x1", "x2", "x3"]
     assert drawn(names, {0: [2, 3, 4], 1: [2, 3, 4]}, fold=False)[4:] == ["b", "└─ x* ×3 (see above)"]
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [(3, "overwrites o/0, o/1, o/2"), (4, "overwrites 4 files (-v lists them)")]
+)
+def test_few_overwritten_files_are_named_and_many_counted(shell: Shell, number: int, line: str) -> None:
+    shell.write(f"""
+        name: many
+        jobs:
+          m:
+            matrix: {{i: {{range: [0, {number}]}}}}
+            outputs: {{o: "o/${{matrix.i}}"}}
+            run: mkdir -p o; echo > ${{outputs.o}}
+        """)
+    assert shell("run", "spec.yaml", "-j", "2").code == 0
+    assert f"\n{line}\n" in shell("rerun", "--all", "--dry-run").out
+    listed = "".join(f"  o/{index}\n" for index in range(number))
+    assert f"\noverwrites:\n{listed}\n" in shell("rerun", "--all", "--dry-run", "-v").out

@@ -150,3 +150,44 @@ def test_a_workflow_that_was_supervised_can_be_deleted(shell: Shell) -> None:
     assert shell("supervise", "w").code == 2
     assert shell("workflows", "delete", "w", "--yes").code == 0
     assert shell("reruns", "list", "--json").json["reruns"] == []
+
+
+def test_a_spec_file_is_submitted_first(shell: Shell) -> None:
+    spec = shell.write(BATCH, "nightly.yaml")
+    done = shell("supervise", spec, "--max-reruns", "0", "--json")
+    assert (done.code, done.json["name"], done.json["submitted"]["created"]) == (2, "batch", True)
+    shell.write(BATCH.replace("exit 4", "true"), "nightly.yaml")
+    assert shell("supervise", spec).code == 0
+    assert [one["revision"] for one in shell("workflows", "list", "--json").json["workflows"]] == [2]
+
+
+def test_options_of_the_submission_are_taken(shell: Shell) -> None:
+    spec = shell.write("name: a\nparams: {code: 1}\njobs: {b: {run: 'exit ${params.code}'}}\n")
+    assert shell("supervise", spec, "--param", "code=0", "--as", "other").code == 0
+    assert [one["name"] for one in shell("workflows", "list", "--json").json["workflows"]] == ["other"]
+    done = shell("supervise", "other", "--param", "code=0")
+    assert done.code == 64
+    assert "other is a workflow" in done.err
+
+
+def test_a_name_that_is_a_workflow_and_a_file_means_the_workflow_and_says_so(shell: Shell) -> None:
+    shell("submit", shell.write("name: both\njobs: {b: {run: 'true'}}\n"))
+    shell.write("name: file\njobs: {c: {run: 'true'}}\n", "both")
+    done = shell("supervise", "both", "--json")
+    assert (done.code, done.json["name"]) == (0, "both")
+    assert "note: both is workflow 1 and a file; ./both submits the file" in done.err
+    assert shell("supervise", "./both", "--json").json["name"] == "file"
+
+
+def test_what_is_neither_a_workflow_nor_a_file_is_refused(batch: Shell) -> None:
+    done = batch("supervise", "batch.yaml")
+    assert done.code == 1
+    assert "no such workflow or spec file: batch.yaml" in done.err
+    assert "batch" in done.err.partition("hint:")[2]
+
+
+def test_one_canceled_job_ends_the_reruns_unless_canceled_jobs_run_again_too(batch: Shell) -> None:
+    batch("cancel", "ok[i=0]")
+    assert batch("supervise", "batch", "--json").json["end"] == "canceled"
+    report = batch("supervise", "batch", "--on", "error,canceled", "--json").json
+    assert {"ok[i=0]", "flaky"} == {one["name"] for one in report["fixed"]}

@@ -5,7 +5,7 @@ version only when a state changes or a pointer is written. Errors of the planner
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -36,6 +36,7 @@ class LiveAttempt:
     folder: str = ""
     builds_on: int | None = None
     overrides: str | None = None
+    started: bool = False
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Applied:
 class World:
     """Jobs 0 … n-1, their edges, attempts and reruns."""
 
-    def __init__(self, n: int, edges: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, n: int, edges: Sequence[tuple[int, int]], forbidden: Collection[int] = ()) -> None:
+        self.forbidden = forbidden  # jobs that must not run twice
         self.graph = JobGraph(
             {job: [child for parent, child in edges if parent == job] for job in range(n)},
             {job: [parent for parent, child in edges if child == job] for job in range(n)},
@@ -85,6 +87,7 @@ class World:
         assert not [a for a in self.attempts.values() if a.job == job and a.state in ACTIVE], "claimed twice"
         assert job not in self.awaiting(), "claimed while something ran that it would disturb"
         assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents[job])
+        assert not self.has_started(job) or job not in self.forbidden, "ran twice what must not"
         number = len(self.attempts) + 1
         pointers = standing.pointers
         kept = [
@@ -127,8 +130,18 @@ class World:
         self._move(standing, JobEvent.REINSTATE)
         self._release_children(job)
 
+    def has_started(self, job: int) -> bool:
+        """Return whether an attempt of the job has started."""
+        return any(one.job == job and one.started for one in self.attempts.values())
+
+    def reset_children(self) -> dict[int, Sequence[int]]:
+        """Return the children of each job to which a reset spreads: none of a job that must not run twice."""
+        views = self.views()
+        return {job: () if views[job].runs_once else found for job, found in self.graph.children.items()}
+
     def start(self, job: int) -> None:
         self._move_both(job, JobEvent.START)
+        self._live(job).started = True
         self.folders.add(self._live(job).folder)
 
     def end(self, job: int, event: JobEvent, completed: int) -> None:
@@ -288,7 +301,12 @@ class World:
             unmet=standing.unmet,
             attempt=attempt
             and AttemptView(
-                attempt.id, attempt.state, cause.get(attempt.state), tuple(attempt.steps), self._folders(attempt)
+                attempt.id,
+                attempt.state,
+                cause.get(attempt.state),
+                tuple(attempt.steps),
+                self._folders(attempt),
+                attempt.started or attempt.state in ACTIVE,
             ),
             last=max((one.id for one in self.attempts.values() if one.job == standing.id), default=None),
             aggregate=standing.id == AGGREGATE,
@@ -299,6 +317,7 @@ class World:
             resources=BASE,
             params=PARAMS,
             declared=("out",),
+            rerun_forbidden="it pays" if standing.id in self.forbidden else "",
         )
 
     def _folders(self, attempt: LiveAttempt) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +14,7 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import AppliedOverrides, Overrides, decode_overrides
 from rekindle.domain.rerun.plan import OverrideChange, Reason, ReasonKind, plan_from_json, plan_to_json
-from rekindle.domain.rerun.request import How, RequestMode, check_how, how_to_json
+from rekindle.domain.rerun.request import How, InternalHow, RequestMode, check_how, how_to_json
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
 from rekindle.domain.texts.quantities import Amount
 
@@ -95,7 +97,7 @@ def test_the_failed_step_is_the_first_that_did_not_complete_whatever_ended_it(ca
 
 def test_again_is_the_last_attempt_as_it_was():
     view = failed(resume_attempt=5, resume_step=1, overrides='{"cpus": 2.0}', take="copy", folder="/f", keep_recovery=3)
-    row = only(replace(view, workdir="attempt"), How(mode=RequestMode.REPEAT))
+    row = only(replace(view, workdir="attempt"), InternalHow(mode=RequestMode.REPEAT))
     assert (row.start, row.next.resume_attempt, row.next.resume_step) == ("b", 5, 1)
     assert (row.next.take, row.next.folder, row.next.overrides) == (
         "copy",
@@ -103,7 +105,7 @@ def test_again_is_the_last_attempt_as_it_was():
         '{"cpus": 2.0}',
     )
     assert row.next.keep_recovery == 3
-    assert only(failed(), How(mode=RequestMode.REPEAT)).start == "beginning"
+    assert only(failed(), InternalHow(mode=RequestMode.REPEAT)).start == "beginning"
 
 
 # Overrides
@@ -113,7 +115,7 @@ SMALL = Resources(cpus=1.0, memory=1000, time=60.0)
 
 def test_overrides_show_before_and_after():
     view = failed(resources=SMALL, params={"alpha": 0.1}, env={"A": "x"})
-    asked = Overrides.asked({"alpha": 0.2}, {"A": "y", "B": "z"}, "x1.5", "2m", 4)
+    asked = Overrides({"alpha": 0.2}, {"A": "y", "B": "z"}, "x1.5", "2m", 4)
     row = only(view, How(overrides=asked))
     assert row.changes == (
         OverrideChange("params.alpha", 0.1, 0.2),
@@ -144,7 +146,7 @@ def test_kept_modifications_lie_under_the_new_ones():
     view = failed(
         resources=SMALL, params={"a": 1, "b": 2}, overrides=AppliedOverrides({"a": 5, "b": 6}, memory=3000).text()
     )
-    row = only(view, How(overrides=Overrides.asked({"a": 7}), keep_modified=True))
+    row = only(view, How(overrides=Overrides({"a": 7}), keep_modified=True))
     assert decode_overrides(row.next.overrides) == AppliedOverrides({"a": 7, "b": 6}, memory=3000)
     assert row.changes == (OverrideChange("params.a", 5, 7),)
 
@@ -152,25 +154,25 @@ def test_kept_modifications_lie_under_the_new_ones():
 def test_descendants_keep_their_own_modifications_and_get_no_others():
     mine = AppliedOverrides(cpus=2.0).text()
     below = [job(2, C, overrides=mine), job(3, C)]
-    decided = planned(failed(), How(overrides=Overrides.asked(cpus=8)), edges=graph((1, 2), (1, 3)), others=below)
+    decided = planned(failed(), How(overrides=Overrides(cpus=8)), edges=graph((1, 2), (1, 3)), others=below)
     assert [row.next.overrides for row in decided.jobs[1:]] == [mine, None]
     assert pointers_after(decided.jobs[1], pointers_before(below[0])).next.overrides == mine
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest():
     view = failed(params={"alpha": 1, "beta": 2})
-    told = why(view, How(overrides=Overrides.asked({"alhpa": 2})))
+    told = why(view, How(overrides=Overrides({"alhpa": 2})))
     assert told == "its workflow has no parameter `alhpa`: did you mean `alpha`?"
-    assert "`gamma`" in why(view, How(overrides=Overrides.asked(env={"A": "${params.gamma}"})))
+    assert "`gamma`" in why(view, How(overrides=Overrides(env={"A": "${params.gamma}"})))
 
 
 def test_a_value_of_the_matrix_is_no_parameter():
-    assert "value of its matrix" in why(failed(binding='{"seed": 1}'), How(overrides=Overrides.asked({"seed": 2})))
+    assert "value of its matrix" in why(failed(binding='{"seed": 1}'), How(overrides=Overrides({"seed": 2})))
 
 
 def test_a_multiple_of_no_limit_is_refused():
-    assert "sets no memory" in why(failed(), How(overrides=Overrides.asked(memory="x2")))
-    assert "sets no time" in why(failed(), How(overrides=Overrides.asked(time="x2")))
+    assert "sets no memory" in why(failed(), How(overrides=Overrides(memory="x2")))
+    assert "sets no time" in why(failed(), How(overrides=Overrides(time="x2")))
 
 
 @pytest.mark.parametrize(
@@ -199,26 +201,85 @@ def test_a_multiple_of_no_limit_is_refused():
 )
 def test_values_that_no_attempt_can_have_are_bad(asked):
     with pytest.raises(BadValue):
-        Overrides.asked(**asked)
+        Overrides(**asked)
 
 
 def test_no_overrides_are_stored_as_none():
-    assert Overrides.asked() == Overrides()
+    assert Overrides(None, None) == Overrides()
     assert AppliedOverrides().text() is None
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: How(workdir="old"),
+        lambda: How(recovery="maybe"),
+        lambda: How(overrides=Overrides(memory=Amount())),
+        lambda: How(downstream="some"),
+        lambda: How(definition="newest"),
+        lambda: How(start=3),
+        lambda: How(subtasks="3"),
+        lambda: How(subtasks=[0, 1]),
+        lambda: How(repeats="2"),
+        lambda: How(repeats=10_000),
+        lambda: How(overrides={"memory": "8G"}),
+    ],
+)
+def test_a_wrong_option_is_refused_where_it_is_written(asked):
+    with pytest.raises(BadValue):
+        asked()
+
+
 def test_contradictory_options_are_refused():
-    for how in (How(workdir="old"), How(recovery="maybe"), How(overrides=Overrides(memory=Amount()))):
-        with pytest.raises(BadValue):
-            check_how(how)
     with pytest.raises(UsageError):
-        check_how(How(mode=RequestMode.REPEAT, keep_outputs=True))
+        check_how(InternalHow(mode=RequestMode.REPEAT, keep_outputs=True))
+    with pytest.raises(UsageError):
+        How(undo_dynamic=True, downstream="none")
+
+
+@pytest.mark.parametrize(
+    ("given", "memory", "time", "cpus"),
+    [
+        ({"memory": "8G"}, Amount(8 * 2**30), None, None),
+        ({"memory": "x1.5"}, Amount(factor=1.5), None, None),
+        ({"time": "2h"}, None, Amount(7200.0), None),
+        ({"time": timedelta(minutes=90)}, None, Amount(5400.0), None),
+        ({"time": "x2"}, None, Amount(factor=2.0), None),
+        ({"cpus": 2}, None, None, 2),
+        ({"cpus": Fraction(1, 2)}, None, None, 0.5),
+        ({"memory": Amount(factor=2.0), "time": None}, Amount(factor=2.0), None, None),
+    ],
+)
+def test_amounts_are_written_as_on_the_command_line(given, memory, time, cpus):
+    made = Overrides(**given)
+    assert (made.memory, made.time, made.cpus) == (memory, time, cpus)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"memory": 8}, "memory: the size 8 has no unit (8M for mebibytes"),
+        ({"memory": "8X"}, "memory: '8X' is not a size (write it like 512M, 8G"),
+        ({"memory": "xfast"}, "memory: 'xfast' is not a factor (a factor is written like x1.5)"),
+        ({"memory": ["8G"]}, "memory: ['8G'] is not a size"),
+        ({"time": 90}, "time: the duration 90 has no unit (90s for seconds"),
+        ({"time": "soon"}, "time: 'soon' is not a duration"),
+        ({"cpus": "4"}, "cpus must be a number, and is '4' (cpus=4)"),
+        ({"cpus": True}, "cpus must be a number, and is True"),
+        ({"cpus": float("nan")}, "cpus must be above 0 and finite, and is nan"),
+        ({"params": ["alpha=1"]}, "params must be a mapping of names to values, and is ['alpha=1']"),
+        ({"params": {3: 1}}, "the name of a parameter must be a text, and is 3"),
+        ({"env": {"A": 1}}, "the value of A must be a text, and is 1 (A='1')"),
+    ],
+)
+def test_a_wrong_amount_is_refused_where_it_is_written_with_its_value(given, says):
+    with pytest.raises(BadValue) as refused:
+        Overrides(**given)
+    assert str(refused.value).startswith(says)
 
 
 def test_the_request_is_recorded_without_defaults():
-    how = How(
-        "failed-step", workdir="copy", recovery="keep", overrides=Overrides.asked({"a": 1}, memory="x1.5", cpus=2)
-    )
+    how = How("failed-step", workdir="copy", recovery="keep", overrides=Overrides({"a": 1}, memory="x1.5", cpus=2))
     assert how_to_json(replace(how, keep_modified=True)) == {
         "from": "failed-step",
         "downstream": "all",
@@ -234,7 +295,7 @@ def test_the_request_is_recorded_without_defaults():
 
 def test_jobs_requested_with_different_options_are_refused():
     views = world([failed()], graph())
-    hows = [([1], How(overrides=Overrides.asked(cpus=2))), ([1], How())]
+    hows = [([1], How(overrides=Overrides(cpus=2))), ([1], How())]
     assert plan_pairs(views, graph(), hows).refused[0].why == "it is requested in different ways: name one"
 
 
@@ -248,7 +309,7 @@ def test_only_existing_outputs_are_overwritten():
 
 def test_outputs_moved_by_a_parameter_are_overwritten():
     view = failed(outputs=("out-1",), declared=("out-${params.n}",), directory="/p", params={"n": 1})
-    assert planned(view, How(overrides=Overrides.asked({"n": 2}))).overwrites == ("out-2",)
+    assert planned(view, How(overrides=Overrides({"n": 2}))).overwrites == ("out-2",)
 
 
 def test_a_new_folder_writes_nothing_over():
@@ -256,7 +317,7 @@ def test_a_new_folder_writes_nothing_over():
 
 
 def test_states_that_cannot_rerun_are_refused_as_before():
-    assert "ready" in why(job(1, R), How(overrides=Overrides.asked(cpus=2)))
+    assert "ready" in why(job(1, R), How(overrides=Overrides(cpus=2)))
     assert "waiting" in why(job(1, W), How(recovery="keep"))
     assert only(job(1, K, canceled=True), How(recovery="clear")).after is R
 

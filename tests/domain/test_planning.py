@@ -10,8 +10,8 @@ from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, plan_pairs, ran, 
 
 from rekindle.domain.errors import NotFound
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import JobGraph, Reason, ReasonKind, StepView, plan_from_json, plan_to_json
-from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
+from rekindle.domain.rerun.plan import JobGraph, Reason, ReasonKind, StepView, plan_from_json, plan_to_json, seal_plan
+from rekindle.domain.rerun.request import RESET_HOLD, How, InternalHow, RequestMode
 from rekindle.domain.rerun.undo import JobPointers, pointers_after, pointers_before
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
@@ -199,7 +199,7 @@ def test_release_only_releases_jobs_reset_by_hand():
         1, R, held=RESET_HOLD, resume_attempt=90, resume_step=1, reuse_candidate=None, pinned_to=90, steps=("a", "b")
     )
     jobs = [resuming, job(2, C, held="looks odd"), job(3, F)]
-    decided = asked(How(mode=RequestMode.RELEASE), jobs, graph(), 1, 2, 3)
+    decided = asked(InternalHow(mode=RequestMode.RELEASE), jobs, graph(), 1, 2, 3)
     assert states(decided) == {1: ("ready", "ready")}
     assert (decided.jobs[0].releases, decided.jobs[0].archives, decided.jobs[0].start) == (True, (), "b")
     before = pointers_before(resuming)
@@ -227,7 +227,7 @@ def test_jobs_are_pinned_as_the_nearest_selected_job_is():
 def test_a_rerun_uses_the_latest_definition_and_a_repeat_does_not():
     pinned = job(1, F, pinned_to=90)
     assert asked(How(), [pinned], graph(), 1).jobs[0].next.pinned_to is None
-    assert asked(How(mode=RequestMode.REPEAT), [pinned], graph(), 1).jobs[0].next.pinned_to == 90
+    assert asked(InternalHow(mode=RequestMode.REPEAT), [pinned], graph(), 1).jobs[0].next.pinned_to == 90
 
 
 def test_steps_and_outputs_follow_the_pinned_definition():
@@ -525,7 +525,7 @@ def test_a_plan_with_reuse_pins_and_holds_survives_json():
             ([1], replace(CHANGED, definition="pinned")),
             ([3], LEFT),
             ([5], How(hold="reset")),
-            ([7], How(mode=RequestMode.RELEASE)),
+            ([7], InternalHow(mode=RequestMode.RELEASE)),
         ],
     )
     assert plan_from_json(json.loads(json.dumps(plan_to_json(decided)))) == decided
@@ -545,6 +545,8 @@ def test_the_digest_follows_the_plan():
     assert first.digest == plan([job(2, F), job(1, F)], graph(), 1).digest
     assert first.digest != plan([job(1, F), job(2, F)], graph(), 1, 2).digest
     assert first.digest != plan([replace(job(1, F), version=99)], graph(), 1).digest
+    dearer = replace(first, expected=replace(first.expected, seconds=99.0))  # other jobs have shown how long it takes
+    assert seal_plan(dearer).digest == first.digest
 
 
 # Wide and deep graphs (`make bench` measures the time of a plan)
@@ -569,5 +571,5 @@ def test_every_descendant_of_a_long_chain_is_planned():
 
 def test_an_automatic_repeat_keeps_completed_descendants():
     edges = graph((1, 2))
-    decided = plan_pairs(world([job(1, F), job(2, C)], edges), edges, [([1], How(mode=RequestMode.REPEAT))])
+    decided = plan_pairs(world([job(1, F), job(2, C)], edges), edges, [([1], InternalHow(mode=RequestMode.REPEAT))])
     assert states(decided) == {1: ("failed", "ready")}

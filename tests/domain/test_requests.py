@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import UsageError
-from rekindle.domain.rerun.request import How, RequestMode, check_how, how_to_json, normalize_requests
+from rekindle.domain.rerun.request import (
+    How,
+    InternalHow,
+    RequestMode,
+    check_how,
+    how_to_json,
+    is_automatic,
+    normalize_requests,
+    resets_downstream,
+)
 
 
 def test_each_job_has_the_options_of_its_list_in_order():
@@ -31,16 +40,19 @@ def test_jobs_can_be_left_out():
 
 @pytest.mark.parametrize("mode", [RequestMode.RELEASE, RequestMode.REPEAT])
 def test_a_release_and_a_repeat_take_no_other_option(mode):
-    check_how(How(mode=mode))
+    check_how(InternalHow(mode=mode))
     with pytest.raises(UsageError):
-        check_how(How(mode=mode, keep_outputs=True))
+        check_how(InternalHow(mode=mode, keep_outputs=True))
 
 
 def test_only_a_rerun_that_a_user_asked_for_resets_jobs_downstream():
-    assert [mode for mode in RequestMode if How(mode=mode).resets_downstream] == [RequestMode.RERUN]
-    assert [mode for mode in RequestMode if How(mode=mode).automatic] == [RequestMode.RESUME, RequestMode.REPEAT]
+    assert [mode for mode in RequestMode if resets_downstream(InternalHow(mode=mode))] == [RequestMode.RERUN]
+    assert [mode for mode in RequestMode if is_automatic(InternalHow(mode=mode))] == [
+        RequestMode.RESUME,
+        RequestMode.REPEAT,
+    ]
 
 
 def test_only_a_release_names_its_mode_in_the_record_of_the_request():
-    assert how_to_json(How(mode=RequestMode.RELEASE))["release"] is True
-    assert "release" not in how_to_json(How(mode=RequestMode.REPEAT))
+    assert how_to_json(InternalHow(mode=RequestMode.RELEASE))["release"] is True
+    assert "release" not in how_to_json(InternalHow(mode=RequestMode.REPEAT))

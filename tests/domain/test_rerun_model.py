@@ -18,17 +18,17 @@ from rekindle.domain.graph import descendants
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan, plan_from_json, plan_to_json
-from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
+from rekindle.domain.rerun.request import RESET_HOLD, How, InternalHow, RequestMode, mode_of
 from rekindle.domain.states import ACTIVE, JobEvent, State
 
 STARTS = ["beginning", "failed-step", *STEPS]
 
 ASKED = [
     None,
-    Overrides.asked({"alpha": 5}, cpus=2),
-    Overrides.asked({"beta": 6}, {"A": "b"}, memory="x2"),
-    Overrides.asked({"gamma": 7}),  # unknown to every job
-    Overrides.asked(time="x2"),  # no limit to multiply
+    Overrides({"alpha": 5}, cpus=2),
+    Overrides({"beta": 6}, {"A": "b"}, memory="x2"),
+    Overrides({"gamma": 7}),  # unknown to every job
+    Overrides(time="x2"),  # no limit to multiply
 ]
 HOWS = st.builds(
     How,
@@ -51,11 +51,11 @@ class Reruns(RuleBasedStateMachine):
     world: World
     saved: list[RerunPlan]
 
-    @initialize(n=st.integers(1, 7), data=st.data())
-    def submit(self, n, data):
+    @initialize(n=st.integers(1, 7), data=st.data(), forbidden=st.just(()) | st.sets(st.integers(0, 6), max_size=3))
+    def submit(self, n, data, forbidden):
         pairs = [(parent, child) for child in range(n) for parent in range(child)]
         edges = data.draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-        self.world, self.saved = World(n, edges), []
+        self.world, self.saved = World(n, edges, forbidden), []
         self.attempts_seen, self.archived_states = 0, {}
 
     def _jobs(self, *states, held=True):
@@ -172,7 +172,7 @@ class Reruns(RuleBasedStateMachine):
     def _plan(self, data):
         jobs = st.lists(st.sampled_from(sorted(self.world.jobs)), min_size=1, max_size=3)
         plain = st.sampled_from(STARTS).map(How)
-        hows = plain | HOWS | st.just(How(mode=RequestMode.RELEASE))
+        hows = plain | HOWS | st.just(InternalHow(mode=RequestMode.RELEASE))
         requests = data.draw(st.lists(st.tuples(jobs, hows), min_size=1, max_size=2))
         views = self.world.views()
         decided = plan_pairs(views, self.world.graph, requests, self._exists)
@@ -257,11 +257,13 @@ class Reruns(RuleBasedStateMachine):
     def _reached(self, decided, asked):
         """Return (all reset jobs below the selection, those of them that may be reused, those that `none` leaves)."""
         selected = {job.id: asked[job.id].downstream for job in decided.jobs if _is_selected(job)}
+        spreads, once = self.world.reset_children(), self._run_once()
 
-        def below(*ways):
-            return descendants(self.world.graph.children, [job for job, way in selected.items() if way in ways])
+        def below(*ways, children=spreads):
+            return descendants(children, [job for job, way in selected.items() if way in ways])
 
-        reset = below("all", "changed")
+        kept = below("all", "changed") & once
+        reset = below("all", "changed") - once
         ran = {
             child
             for job, way in selected.items()
@@ -271,7 +273,10 @@ class Reruns(RuleBasedStateMachine):
         }
         spared = reset - below("all") - selected.keys()
         reset = reset | ran  # running children of `none` jobs run again too
-        return reset, spared, below("none") - reset - selected.keys()
+        return reset, spared, (below("none", children=self.world.graph.children) | kept) - reset - selected.keys()
+
+    def _run_once(self):
+        return {job for job, view in self.world.views().items() if view.runs_once}
 
     def _check_plan(self, decided, asked):
         selected = {job.id for job in decided.jobs if _is_selected(job)}
@@ -287,15 +292,17 @@ class Reruns(RuleBasedStateMachine):
         assert all(set(planned[job].archives) for job in active)
         roots = {job for job in selected if not asked[job].cancel_running}
         assert not active & (
-            roots | descendants(self.world.graph.children, {r for r in roots if asked[r].downstream != "none"})
+            roots | descendants(self.world.reset_children(), {r for r in roots if asked[r].downstream != "none"})
         )
+        assert not (selected | below) & self._run_once()
+        assert all(one.kind == ("forbidden" if one.id in self._run_once() else "") for one in decided.refused)
         for job in decided.jobs:
             standing = self.world.jobs[job.id]
             assert job.stays == (job.id not in selected | below)
             assert job.stays or job.after in (State.READY, State.WAITING)
             assert job.holds == (asked[job.id].hold if job.id in selected else None)
             if job.releases:
-                assert asked[job.id].mode is RequestMode.RELEASE
+                assert mode_of(asked[job.id]) is RequestMode.RELEASE
                 assert standing.pointers.held == RESET_HOLD
             attempt = self.world.attempts.get(standing.pointers.attempt)
             expected = None
@@ -473,3 +480,21 @@ def test_undo_brings_back_the_resume_point_that_a_rerun_above_cleared():
     assert world.jobs[1].pointers == replace(resuming, next=NextAttempt())
     world.undo(number)
     assert world.jobs[1].pointers == resuming
+
+
+@pytest.mark.parametrize("how", [How(), How(downstream="changed"), How(downstream="none"), How(cancel_running=True)])
+def test_a_job_that_must_not_run_twice_stays_through_every_rerun_above(how):
+    world = World(4, [(0, 1), (1, 2), (2, 3), (0, 3)], forbidden={1})
+    for job in range(4):
+        finish(world, job)
+    for _ in range(2):
+        world.apply(plan_pairs(world.views(), world.graph, [([0, 1, 2], how)]))
+        world.check()
+        for job in (0, 2, 3):
+            if world.jobs[job].pointers.next.reuse_candidate is not None and world.jobs[job].state is State.READY:
+                world.check_reserve(job, holds=False)
+            if world.jobs[job].state is State.READY:
+                finish(world, job)
+            world.check()
+    assert [one.job for one in world.attempts.values()].count(1) == 1
+    assert world.jobs[1].state is State.COMPLETED

@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 
 import psutil
+
 from project_folder import Project, until
 
 SPEC = """

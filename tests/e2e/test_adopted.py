@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 
 import psutil
-from project_folder import Project, until
 
+from project_folder import Project, until
 from rekindle.journal.processes import session_members, start_of
 
 NAP = "echo ${job.name} >> ran.txt; echo $$ > pid-${job.name}; while ! test -e go-${job.name}; do sleep 0.02; done"
@@ -37,12 +36,10 @@ def vanish(runner: subprocess.Popen[bytes]) -> None:
 
 def workers(project: Project) -> dict[str, int]:
     """Return the worker process of each running job."""
-    with sqlite3.connect(project.folder / ".rekindle" / "store.db") as database:
-        found = database.execute(
-            "SELECT job.name, journal.pid FROM job JOIN attempt ON attempt.id = job.attempt"
-            " JOIN journal ON journal.worker = attempt.worker WHERE job.state = 3"
-        ).fetchall()
-    database.close()
+    found = project.rows(
+        "SELECT job.name, journal.pid FROM job JOIN attempt ON attempt.id = job.attempt"
+        " JOIN journal ON journal.worker = attempt.worker WHERE job.state = 3"
+    )
     return dict(found)
 
 

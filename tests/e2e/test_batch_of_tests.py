@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from project_folder import Project
 
 PROJECTS = ("toolz==0.12.1", "mpmath==1.3.0")

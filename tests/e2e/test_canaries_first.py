@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from project_folder import Project
 
 from made_once import made_once
+from project_folder import Project
 
 SPEC = """
 name: nightly

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from project_folder import Project, until
 
 SPEC = """

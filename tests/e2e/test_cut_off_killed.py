@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 
 import pytest
+
 from project_folder import Project, until
 
 CHAINS = 30

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 from collections.abc import Collection, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
 import psutil
 import pytest
-from project_folder import Project, until
 
+from project_folder import Project, until
 from rekindle.journal.processes import start_of
 
 SPEC = """
@@ -90,8 +89,7 @@ def begun(project: Project) -> dict[str, int]:
 
 def worker_of(project: Project) -> int:
     """The only worker's process."""
-    with closing(sqlite3.connect(project.folder / ".rekindle" / "store.db")) as database:
-        (worker,) = database.execute("SELECT pid FROM journal WHERE closed = 0").fetchone()
+    [(worker,)] = project.rows("SELECT pid FROM journal WHERE closed = 0")
     return int(worker)
 
 
@@ -103,8 +101,7 @@ def end(project: Project, how: str, pids: dict[str, int]) -> None:
         project.started[0].wait(timeout=60)
     until(lambda: not any(start_of(pids[name]) for name in ENDS[how]), "they are gone")
     if how == "reboot":
-        with closing(sqlite3.connect(project.folder / ".rekindle" / "store.db")) as database, database:
-            database.execute("UPDATE runner SET boot_id = 'of before'")
+        project.rows("UPDATE runner SET boot_id = 'of before'")
 
 
 def typed(project: Project, words: tuple[str, ...], codes: set[int]) -> str:
@@ -189,6 +186,8 @@ def test_a_workflow_whose_runner_died_can_be_removed(project: Project, words: tu
 
 
 def test_what_a_runner_left_is_seen_by_who_cannot_write(project: Project) -> None:
+    if not (project.folder / ".rekindle" / "store.db").exists() and (project.folder / ".rekindle").exists():
+        pytest.skip("the rows are not in a file")
     pids = begun(project)
     end(project, "all", pids)
     powerful = project.command

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from disks import Disk, mounted
+
 from project_folder import Project, until
 
 COMMANDS = """

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import psutil
-from project_folder import Project, until
 from test_killed import kill_tree
+
+from project_folder import Project, until
 
 ITEMS = 120
 SPEC = f"""

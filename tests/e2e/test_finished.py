@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from project_folder import until
 
 from made_once import made_once
+from project_folder import until
 
 SPEC = """\
 name: batch

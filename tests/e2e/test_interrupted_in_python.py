@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from project_folder import Project, until
 
 SCRIPT = """
@@ -22,6 +23,10 @@ def work():
     with rekindle.Client() as client:
         client.submit(build("s").definition())
         client.work()
+
+def run_spec():
+    with rekindle.Client() as client:
+        client.run(build("s"))
 
 def supervise():
     with rekindle.Client() as client:
@@ -55,7 +60,9 @@ def begun(project: Project, body: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("body", [LOOP, "    work()\n", "    supervise()\n"], ids=["run", "work", "supervise"])
+@pytest.mark.parametrize(
+    "body", [LOOP, "    work()\n", "    run_spec()\n", "    supervise()\n"], ids=["run", "work", "spec", "supervise"]
+)
 def test_ctrl_c_raises_keyboard_interrupt_once_the_cancellation_is_recorded(project: Project, body: str) -> None:
     script = begun(project, body)
     script.send_signal(signal.SIGINT)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from project_folder import Project, until
 from test_killed import kill_tree
 
+from project_folder import Project, until
 from rekindle.journal.log import read_records
 from rekindle.journal.records import Ended, Record, Started
 

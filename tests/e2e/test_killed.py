@@ -8,6 +8,7 @@ from collections import Counter
 
 import psutil
 import pytest
+
 from project_folder import Project, until
 
 JOBS = 1000

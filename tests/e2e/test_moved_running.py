@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import psutil
+
 from project_folder import Project, until
 
 BLOCKED = """\

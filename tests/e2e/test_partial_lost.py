@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from project_folder import Project, until
 from test_killed import kill_tree
+
+from project_folder import Project, until
 
 RUN = 'run: "echo half > ${outputs.o}; echo b >> begun; test -e ok || exec sleep 100"'
 SPEC = f"""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from project_folder import Project
 
 HEAD = """

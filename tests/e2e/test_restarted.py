@@ -48,7 +48,7 @@ def test_running_jobs_continue_while_the_others_are_restarted(project: Project) 
     assert "`slow` is running, and it needs `above`" in refused["why"]
     until(lambda: set(project.ran()) == {"cut", "fit", "killed", "other"}, "they run beside it")
     assert project.states()["slow"] == "running"
-    assert "has started" in project.rekindle("undo", expect=1).stderr
+    assert "started since the rerun" in project.rekindle("undo", expect=1).stderr
 
     project.write("go", "")
     runner.wait(timeout=60)

@@ -26,7 +26,7 @@ def test_a_job_fails_twice_and_passes_while_another_runs(project: Project) -> No
     project.spec(FLAKY)
     done = project.rekindle("run", "spec.yaml", "-j", "2", expect=2)
     assert project.ran() == ["flaky"] * 3
-    assert "2 attempts failed, of jobs that ran again by themselves" in done.stderr
+    assert "2 attempts failed, of jobs that are retried" in done.stderr
     assert project.states() == {"flaky": "completed", "wrong": "failed", "long": "completed"}
     (flaky, wrong, _) = (project.ask("attempts", "list", name)["attempts"] for name in ("flaky", "wrong", "long"))
     assert len(wrong) == 1

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from project_folder import Project
 
+from project_folder import Project, until
 from rekindle.store.opening import open_store
 from stores import SCRIPT, missing_postgres, new_store_url, running_postgres
 
@@ -37,7 +37,9 @@ def test_no_job_is_lost_or_runs_twice_whenever_the_server_stops(tmp_path: Path, 
     with TemporaryDirectory(prefix="rekindle-pg-") as server, running_postgres(Path(server)) as url:
         open_store(new_store_url(url, tmp_path / ".rekindle"), create=True).close()
         project.rekindle("submit", "spec.yaml")
-        runners = [project.start("work", "-j", "2") for _ in range(2)]
+        with (tmp_path / "said.txt").open("wb") as said:
+            runners = [project.start("work", "-j", "2", stderr=said) for _ in range(2)]
+        until(project.ran, "they work: a command that finds no server ends")
         stops = 0
         while any(runner.poll() is None for runner in runners):
             time.sleep(chance.uniform(0.5, 8))
@@ -46,7 +48,7 @@ def test_no_job_is_lost_or_runs_twice_whenever_the_server_stops(tmp_path: Path, 
             time.sleep(chance.uniform(0, 3))
             subprocess.run([SCRIPT, "start", server, "durable"], check=True, capture_output=True, timeout=60)
             stops += 1
-        assert [runner.returncode for runner in runners] == [0, 0]
+        assert [runner.returncode for runner in runners] == [0, 0], (tmp_path / "said.txt").read_text()
         assert stops > 2
         counts = Counter(project.ran())
         assert len(counts) == JOBS + 1

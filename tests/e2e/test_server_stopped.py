@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from project_folder import Project, until
 
+from project_folder import Project, until
 from rekindle.store.opening import open_store
 from stores import SCRIPT, missing_postgres, new_store_url, running_postgres
 

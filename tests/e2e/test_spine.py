@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+
 from project_folder import Project, until
 
 DIAMOND = """

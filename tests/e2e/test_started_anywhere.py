@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from project_folder import Project
 
 SPEC = "name: s\njobs: {a: {run: echo a}}\n"
@@ -97,7 +98,7 @@ def test_ctrl_c_at_any_moment_shows_no_traceback(project: Project, words: list[s
     project.rekindle("run", "spec.yaml")
     if words == ["--completing"]:
         words = []
-        project.env |= {"_REKINDLE_COMPLETE": "bash_complete", "COMP_WORDS": "rekindle st", "COMP_CWORD": "1"}
+        project.env |= {"_REKINDLE_COMPLETE": "bash", "_REKINDLE_LINE": "rekindle why a", "_REKINDLE_BREAKS": "="}
     seconds = _whole(project.folder, project.env, words)
     moments = random.Random(13)
     codes = [_shot(project.folder, project.env, words, moments.uniform(0, seconds)) for _ in range(SHOTS)]

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
 import pytest
-from project_folder import Project, until
 
+from project_folder import Project, until
 from rekindle import Client, StopHandle
 from rekindle.domain.states import State
 from rekindle.engine.results import WorkOptions, WorkReport

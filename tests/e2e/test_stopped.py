@@ -8,6 +8,7 @@ import subprocess
 
 import psutil
 import pytest
+
 from project_folder import Project, until
 
 SPEC = """
@@ -43,6 +44,41 @@ def test_an_interrupted_run_is_recorded_and_can_be_rerun(project: Project, sent:
     project.rekindle("rerun", "-s", "canceled", "--yes", "--work")
     assert set(project.states().values()) == {"completed"}
     assert project.ran() == ["before", "long", "long", "after"]
+
+
+def test_sigterm_in_an_allocation_leaves_jobs_ready(project: Project) -> None:
+    """A batch system announces the end of an allocation, which may come early, by SIGTERM."""
+    project.spec(SPEC)
+    project.rekindle("submit", "spec.yaml")
+    runner = project.start("work", "-j", "2", "--time-left", "1h")
+    job = started(project)
+    os.kill(runner.pid, signal.SIGTERM)
+    assert runner.wait(timeout=60) == 6
+    assert not psutil.pid_exists(job)
+    assert project.states() == {"before": "completed", "long": "ready", "after": "waiting"}
+    [rerun] = project.ask("reruns", "list")["reruns"]
+    assert (rerun["kind"], rerun["note"]) == ("recovery", "their allocation ended")
+
+    project.write("go", "")
+    project.rekindle("work")
+    assert set(project.states().values()) == {"completed"}
+    assert project.ran() == ["before", "long", "long", "after"]
+
+
+def test_sigterm_to_all_processes_of_an_allocation_leaves_jobs_ready(project: Project) -> None:
+    """The job gets it first. One that is killed by SIGTERM alone has failed."""
+    project.spec(SPEC)
+    project.rekindle("submit", "spec.yaml")
+    runner = project.start("work", "-j", "2", "--time-left", "1h")
+    os.kill(started(project), signal.SIGTERM)
+    os.kill(runner.pid, signal.SIGTERM)
+    assert runner.wait(timeout=60) == 6
+    assert project.states() == {"before": "completed", "long": "ready", "after": "waiting"}
+    (project.folder / "pid").unlink()
+    runner = project.start("work", "-j", "2", "--time-left", "1h")
+    os.kill(started(project), signal.SIGTERM)
+    assert runner.wait(timeout=60) == 2
+    assert project.states()["long"] == "failed"
 
 
 def test_a_closed_terminal_cancels_a_run_and_is_recorded(project: Project) -> None:

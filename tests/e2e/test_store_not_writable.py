@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from disks import mounted
+
 from project_folder import COMMAND, Project, until
 
 SPEC = """

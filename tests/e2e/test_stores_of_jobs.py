@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from project_folder import Project
 
 CALLS = """\
@@ -14,7 +15,7 @@ import rekindle
 
 def names():
     with rekindle.Client() as client, open("called.json", "w") as file:
-        json.dump({"jobs": [{"name": one.job.name} for one in client.jobs(client.select(all=True))]}, file)
+        json.dump({"jobs": [{"name": one.name} for one in client.jobs(client.select(all=True))]}, file)
 """
 JOBS = """\
 name: far

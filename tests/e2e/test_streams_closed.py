@@ -7,6 +7,7 @@ import pty
 import subprocess
 
 import pytest
+
 from project_folder import Project, until
 
 FAILING = """

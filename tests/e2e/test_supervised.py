@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from project_folder import WAIT_SECONDS, Project, until
 
+from project_folder import WAIT_SECONDS, Project, until
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import Cause
 from rekindle.engine.queries import job_queries, selections

@@ -9,8 +9,8 @@ import pytest
 
 from rekindle.domain.models import Runner
 from rekindle.engine.presence import Presence, is_runner_alive, presence, this_process
+from rekindle.engine.running.delay_timer import DelayTimer
 from rekindle.engine.running.lease import PeerWatch
-from rekindle.engine.running.runner_loop import DelayTimer
 from rekindle.journal.processes import boot_id, pid_namespace
 from rekindle.journal.records import Started
 from rekindle.worker.steps import Clock

@@ -112,7 +112,7 @@ def chain(jobs: int) -> set[tuple[int, int]]:
 ONE_CUT = [Cut(3, frozenset({0}), "all", "beginning", undo=False)]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     jobs=st.integers(1, 6),
     edges=EDGES,

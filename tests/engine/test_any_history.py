@@ -73,7 +73,7 @@ def checked(session: Session) -> dict[int, State]:
 
 
 @given(st.lists(workflows(), min_size=1, max_size=2), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_imported_history_is_consistent(found, random) -> None:
     with tempfile.TemporaryDirectory() as folder, open_session(str(Path(folder, ".rekindle"))) as session:
         brought = import_workflows(session, found, "elsewhere")

@@ -230,7 +230,7 @@ class World:
 
 
 @given(made=shapes(), steps=st.lists(STEPS, max_size=12))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_stale_jobs_equal_those_of_a_plain_comparison(
     made: list[Shape], steps: list[tuple[str, object, object]]
 ) -> None:

@@ -195,7 +195,7 @@ def test_retries_of_a_canary_belong_to_it(project):
 
 
 def test_waiting_jobs_run_with_the_options_of_their_canary(batch):
-    batch.rerun(1, How(overrides=Overrides.asked(params={"alpha": 2}), workdir="new"))
+    batch.rerun(1, How(overrides=Overrides(params={"alpha": 2}), workdir="new"))
     batch.work()
     for name in ("t[n=0]", "t[n=7]", "u[n=2]"):
         (live,) = batch.project.attempts(name, live=True)

@@ -102,7 +102,7 @@ def test_reset_held_and_canceled_jobs_are_not_stale(chain: Project) -> None:
 
 
 def test_a_modified_attempt_is_not_stale_for_that(chain: Project) -> None:
-    chain.rerun("a", how=How(overrides=Overrides.asked({"alpha": 5}, {"X": "1"})))
+    chain.rerun("a", how=How(overrides=Overrides({"alpha": 5}, {"X": "1"})))
     chain.work()
     assert words(chain)["a"] == "current"
     (chain.folder / "raw.txt").write_text("other\n")

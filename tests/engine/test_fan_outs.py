@@ -404,8 +404,8 @@ def test_a_hundred_failed_of_ten_thousand_are_planned_at_once_and_only_they_are_
 def test_possible_ways_to_rerun_are_listed_without_changes(failed):
     hows = {"again": How(), "resume": FAILED_STEP, "accept": How(accept_partial=True), "store": How("store")}
     job = failed.job("slices")
-    found = rerun.possible(failed.session, job, hows)
-    assert [name for name, why in found.items() if why is None] == ["again", "resume", "accept"]
-    assert "step `process`, which comes before, has not completed" in found["store"]
-    assert rerun.possible(failed.session, job, {}) == {}
+    found = rerun.refused_by_name(failed.session, {name: {job: how} for name, how in hows.items()})
+    assert [name for name, refused in found.items() if not refused] == ["again", "resume", "accept"]
+    assert "step `process`, which comes before, has not completed" in found["store"][job]
+    assert rerun.refused_by_name(failed.session, {}) == {}
     assert failed.states()["slices"] is State.FAILED

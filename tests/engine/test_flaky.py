@@ -81,7 +81,7 @@ def test_what_it_needs_came_to_something_else(failed):
     assert came(failed, "up") is PassHistory.MODIFIED
 
 
-@pytest.mark.parametrize("asked", [Overrides.asked({"alpha": 2}), Overrides.asked(memory="x2")])
+@pytest.mark.parametrize("asked", [Overrides({"alpha": 2}), Overrides(memory="x2")])
 def test_a_rerun_has_modified_it(failed, asked):
     assert came(failed, how=How(overrides=asked)) is PassHistory.MODIFIED
     assert came(failed) is PassHistory.FLAKY, "as it had failed"

@@ -24,7 +24,7 @@ from rekindle.domain.batches.canaries import decide_group
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
 from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
+from rekindle.domain.rerun.request import RESET_HOLD, How, InternalHow, RequestMode
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, Cause, State, derive_state
 from rekindle.domain.subtasks import SubtaskEnd
@@ -102,7 +102,7 @@ HOWS = st.one_of(
         downstream=st.sampled_from(["all", "changed"]),
         cancel_running=st.booleans(),
     ),
-    st.just(How(mode=RequestMode.RELEASE)),
+    st.just(InternalHow(mode=RequestMode.RELEASE)),
 )
 
 
@@ -556,7 +556,7 @@ def _deed(one: Attempt) -> tuple[object, ...]:
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -176,6 +176,7 @@ class FullDisk:
             store.read,
             store.data_version,
         )
+        self.notify, self.listen = store.notify, store.listen
         self._store, self.full = store, False
 
     def write(self):
@@ -183,7 +184,9 @@ class FullDisk:
             raise StoreUnavailable("the store is on a disk that is full", hint="make room")
         return self._store.write()
 
-    turn = write
+    def turn(self, runner):
+        assert runner
+        return self.write()
 
     def close(self) -> None:
         """Do nothing: the store belongs to the test."""

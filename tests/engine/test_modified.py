@@ -33,9 +33,7 @@ def fit(project):
 
 def test_a_parameter_set_on_a_rerun_reaches_the_attempt_and_is_recorded(project):
     assert project.run(TUNED).exit_code == 2
-    how = How(
-        overrides=Overrides.asked({"alpha": 5}, {"WHERE": "there-${params.alpha}"}, memory="x2", time="30m", cpus=0.5)
-    )
+    how = How(overrides=Overrides({"alpha": 5}, {"WHERE": "there-${params.alpha}"}, memory="x2", time="30m", cpus=0.5))
     project.rerun("fit", how=how)
     assert (fit(project).resources.memory, fit(project).resources.time, fit(project).resources.cpus) == (
         2 << 20,
@@ -52,7 +50,7 @@ def test_a_parameter_set_on_a_rerun_reaches_the_attempt_and_is_recorded(project)
 
 def test_modifications_end_with_the_next_rerun_of_the_job(project):
     project.run(TUNED)
-    project.rerun("fit", how=How(overrides=Overrides.asked({"alpha": 5}, memory="x2")))
+    project.rerun("fit", how=How(overrides=Overrides({"alpha": 5}, memory="x2")))
     project.work()
     project.rerun("fit")
     assert (fit(project).resources.memory, fit(project).job.next.overrides) == (1 << 20, None)
@@ -62,9 +60,9 @@ def test_modifications_end_with_the_next_rerun_of_the_job(project):
 
 def test_modifications_can_be_kept_and_last_through_a_reset_from_above(project):
     project.run(TUNED.replace("report: {needs: [fit]", "top: {run: 'true'}\n      report: {needs: [top]"))
-    project.rerun("report", how=How(overrides=Overrides.asked({"beta": 7}, memory="2M")))
+    project.rerun("report", how=How(overrides=Overrides({"beta": 7}, memory="2M")))
     project.work()
-    project.rerun("report", how=How(overrides=Overrides.asked(cpus=0.5), keep_modified=True))
+    project.rerun("report", how=How(overrides=Overrides(cpus=0.5), keep_modified=True))
     project.rerun("top")
     project.work()
     last = project.attempts("report")[-1]
@@ -76,11 +74,11 @@ def test_modifications_can_be_kept_and_last_through_a_reset_from_above(project):
 def test_undo_takes_modifications_and_classes_back(project):
     project.run(TUNED)
     before = fit(project)
-    project.rerun("fit", how=How(overrides=Overrides.asked(memory="x2")))
+    project.rerun("fit", how=How(overrides=Overrides(memory="x2")))
     rerun.undo(project.session)
     project.check()
     assert fit(project).resources == before.resources
-    project.rerun("fit", how=How(overrides=Overrides.asked({"alpha": 5}, memory="x2")))
+    project.rerun("fit", how=How(overrides=Overrides({"alpha": 5}, memory="x2")))
     project.work()
     project.rerun("fit")
     rerun.undo(project.session)
@@ -93,7 +91,7 @@ def test_undo_takes_modifications_and_classes_back(project):
 
 def test_a_revision_keeps_what_was_modified(project):
     project.run(TUNED)
-    project.rerun("fit", how=How(overrides=Overrides.asked(memory="4M")))
+    project.rerun("fit", how=How(overrides=Overrides(memory="4M")))
     project.submit(TUNED.replace("time: 1h, cpus: 1", "cpus: 0.25"))
     project.check()
     assert (fit(project).resources.memory, fit(project).resources.cpus) == (4 << 20, 0.25)
@@ -101,7 +99,7 @@ def test_a_revision_keeps_what_was_modified(project):
 
 def test_a_revision_drops_what_was_modified_where_it_changes_that(project):
     project.run(TUNED)
-    project.rerun("fit", how=How(overrides=Overrides.asked(memory="4M", time="2h")))
+    project.rerun("fit", how=How(overrides=Overrides(memory="4M", time="2h")))
     done = project.submit(TUNED.replace("memory: 1M", "memory: 8M"))
     project.check()
     assert (fit(project).resources.memory, fit(project).resources.time) == (8 << 20, 7200)
@@ -112,7 +110,7 @@ def test_a_revision_drops_what_was_modified_where_it_changes_that(project):
 def test_a_time_that_is_shortened_on_a_rerun_ends_the_attempt(project):
     project.run('{name: slow, jobs: {nap: {run: "test -e fast || sleep 60", resources: {time: 200ms}}}}', 1)
     assert project.attempts("nap")[0].cause == "timeout"
-    project.rerun("nap", how=How(overrides=Overrides.asked(time="x2")))
+    project.rerun("nap", how=How(overrides=Overrides(time="x2")))
     project.work()
     last = project.attempts("nap")[-1]
     assert last.cause == "timeout"
@@ -132,7 +130,7 @@ def test_a_parameter_reaches_a_call_and_what_follows_sees_where_its_output_is(pr
           use: {needs: [make], run: "echo $REKINDLE_INPUTS > inputs"}
         """
     )
-    project.rerun("make", how=How(overrides=Overrides.asked({"n": 3})))
+    project.rerun("make", how=How(overrides=Overrides({"n": 3})))
     assert project.work().exit_code == 0
     assert json.loads(project.attempts("make")[-1].result) == [3, 3]
     told = json.loads((project.folder / "inputs").read_text())

@@ -19,6 +19,7 @@ class Away:
     def __init__(self, store: Store, after: int) -> None:
         self.identity, self.folder, self.name = store.identity, store.folder, store.name
         self.read, self.data_version, self._store, self._left = store.read, store.data_version, store, after
+        self.notify, self.listen = store.notify, store.listen
         self.tries = 0
 
     def write(self):
@@ -28,7 +29,9 @@ class Away:
             raise StoreUnreachable("the store cannot be reached", hint="wait")
         return self._store.write()
 
-    turn = write
+    def turn(self, runner):
+        assert runner
+        return self.write()
 
 
 @pytest.fixture
@@ -67,3 +70,14 @@ def test_a_server_that_answers_again_is_worked_with(project, away, monkeypatch):
     session = type(project.session)(away, project.session.clock, answer)
     report = working.work(session, WorkOptions(slots=1))
     assert (report.exit_code, report.completed) == (0, 1)
+
+
+def test_a_server_that_is_away_again_before_the_next_runner_is_registered_is_waited_for(project, away):
+    answers = [1, 1, 1000]  # transactions until it is away again: the first marks the last runner as dead
+
+    def answer(_: str) -> None:
+        away._left = answers.pop(0)
+
+    session = type(project.session)(away, project.session.clock, answer)
+    report = working.work(session, WorkOptions(slots=1))
+    assert (report.exit_code, report.completed, answers) == (0, 1, [])

@@ -6,7 +6,7 @@ import pytest
 
 from rekindle.domain.errors import PlanRefused
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How, RequestMode, Requests
+from rekindle.domain.rerun.request import How, InternalHow, RequestMode, Requests
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.queries import job_queries
@@ -112,7 +112,7 @@ def test_a_pinned_attempt_that_is_made_over_again_is_pinned_still(revised):
     revised.work()
     (revised.folder / "ran").rmdir()
     assert revised.states()["a"] is State.FAILED
-    again = Requests({revised.job("a"): How(mode=RequestMode.REPEAT)})
+    again = Requests({revised.job("a"): InternalHow(mode=RequestMode.REPEAT)})
     with revised.session.store.read() as archive:
         views, graph, earlier = planning_views(archive, again)
     decided = plan_rerun(views, graph, again, earlier=earlier)

@@ -112,7 +112,7 @@ def test_a_policy_retries_only_the_last(project, run):
 def test_modifications_last_through_all_repeats_only(project, run):
     project.submit("{name: m, params: {alpha: 1}, jobs: {a: {run: 'x ${params.alpha}'}}}")
     run(fails_at(1))
-    project.rerun("a", how=How(repeats=2, overrides=Overrides.asked({"alpha": 2})))
+    project.rerun("a", how=How(repeats=2, overrides=Overrides({"alpha": 2})))
     run(fails_at(1))
     assert [one.overrides is not None for one in project.attempts("a")] == [False, True, True, True]
     assert pass_conditions(project.session, [1]) == {1: PassHistory.MODIFIED}

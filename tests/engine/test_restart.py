@@ -201,7 +201,7 @@ def test_inputs_that_no_job_makes_are_checked_before_anything_runs(diamond):
 
 
 def test_what_was_modified_is_kept_through_a_restart(diamond):
-    diamond.rerun("left", how=How(overrides=Overrides.asked({"alpha": 7})))
+    diamond.rerun("left", how=How(overrides=Overrides({"alpha": 7})))
     diamond.work()
     assert restart(diamond) == {}
     edit(diamond, "raw", "abc\n")

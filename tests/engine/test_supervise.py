@@ -117,7 +117,7 @@ def test_jobs_that_fail_again_after_their_rerun_are_an_error(batch):
     batch.fails = {test(1): ALWAYS}
     report = batch.supervise()
     assert (report.end, report.reruns, report.exit_code(())) == (SupervisionEnd.MAX_RERUNS, 1, 2)
-    assert [(one.name, one.why) for one in report.left] == [(test(1), "it has been run again once, which is the most")]
+    assert [(one.name, one.why) for one in report.left] == [(test(1), "the limit of 1 rerun is reached")]
     assert [(one.cause, one.message, one.jobs) for one in report.failing] == [
         ("exit", "broken", (batch.project.job(test(1)),))
     ]
@@ -218,7 +218,7 @@ def test_earlier_modifications_are_kept(batch):
 def rerun_memory(size: str):
     from rekindle.domain.overrides import Overrides
 
-    return Overrides.asked({}, {}, size, None, None)
+    return Overrides({}, {}, size, None, None)
 
 
 def test_what_is_held_is_named_with_the_reason(batch):

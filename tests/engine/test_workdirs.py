@@ -244,7 +244,7 @@ def test_a_copy_counts_against_the_time_limit(five, slow_copy):
     from rekindle.domain.overrides import Overrides
 
     big(five, 200)
-    five.rerun("job", how=How("failed-step", overrides=Overrides.asked(time="1s")))
+    five.rerun("job", how=How("failed-step", overrides=Overrides(time="1s")))
     assert five.work().exit_code == 2
     last = five.attempts("job")[-1]
     assert (last.state, last.cause) == (State.FAILED, "timeout")

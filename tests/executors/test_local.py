@@ -16,9 +16,10 @@ from rekindle.domain.errors import ExecutorError
 from rekindle.domain.states import Cause, State
 from rekindle.executors.local import LocalExecutor
 from rekindle.executors.pool import Executor
-from rekindle.journal.log import JournalWriter, read_records
+from rekindle.journal.log import JournalWriter, read_records, seal_journal
+from rekindle.journal.paths import journal_path
 from rekindle.journal.processes import boot_id, start_of
-from rekindle.journal.records import Closed, Opened, Started
+from rekindle.journal.records import Closed, Opened, Sealed, Started
 
 LOST = (State.FAILED, Cause.LOST)
 
@@ -66,6 +67,26 @@ def test_a_killed_worker_loses_its_running_attempt_and_returns_the_others(
     harness.add_worker()
     harness.give(work[1])
     harness.until(lambda: harness.started(work[1]))
+
+
+@pytest.mark.parametrize("kind", ["command", "call"])
+def test_what_a_worker_gave_back_and_got_again_is_lost_when_it_is_killed(harness: WorkerHarness, kind: str) -> None:
+    harness.module("m", "import time\ndef f():\n    time.sleep(600)\n")
+    recipe = harness.recipe(Step("main", run="sleep 600") if kind == "command" else Step("main", call="m:f"))
+    first, second = harness.make(recipe), harness.make(recipe)
+    harness.give(first, second)
+    harness.until(lambda: harness.started(first))
+    worker = harness.workers[0]
+    harness.executor.recall(worker.name)
+    harness.until(lambda: harness.returned() == [second.token])
+    harness.executor.cancel(worker.name, [first.token])
+    harness.end_of(first)
+    harness.give(second)
+    harness.until(lambda: harness.started(second))
+    os.kill(worker.pid, signal.SIGKILL)
+    end = harness.end_of(second)
+    assert (end.state, end.cause) == LOST
+    assert harness.returned() == [second.token]
 
 
 def test_the_call_host_of_a_killed_worker_is_killed(harness: WorkerHarness) -> None:
@@ -190,3 +211,14 @@ def test_an_interpreter_that_cannot_run_workers_is_an_error(tmp_path: Path) -> N
         executor.close(0)
     with pytest.raises(ExecutorError, match="/no/such/python"):
         LocalExecutor(str(tmp_path), python="/no/such/python").open()
+
+
+def test_a_worker_whose_journal_is_sealed_is_no_failed_start(harness: WorkerHarness) -> None:
+    """A server that was started again seals the journal of a worker that its predecessor has ordered."""
+    assert seal_journal(journal_path(str(harness.store), "sealed"), Sealed("a test", 0.0))
+    harness.executor.open("sealed")
+    limit = time.monotonic() + 30
+    while "sealed" not in [one.name for one in harness.executor.gone()]:
+        assert time.monotonic() < limit
+        harness.executor.wait(0.1)
+    assert harness.executor.open().name

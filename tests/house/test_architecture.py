@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from parsed import nodes, tree
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "rekindle"
 PAGE = (ROOT / "ARCHITECTURE.md").read_text()
@@ -27,7 +29,7 @@ def found(file: str) -> Path | None:
 @cache
 def names_in(path: Path) -> frozenset[str]:
     """The functions, classes, methods, fields and constants that a module defines: `name` or `Class.name`."""
-    return frozenset(defined(ast.parse(path.read_text()), ""))
+    return frozenset(defined(tree(path), ""))
 
 
 def defined(owner: ast.Module | ast.ClassDef, before: str) -> Iterator[str]:
@@ -44,7 +46,7 @@ def imports() -> Iterator[tuple[str, str, str]]:
     """(file, package of the file, module) of every import statement, also those within functions."""
     for path in sorted(SOURCE.rglob("*.py")):
         file = path.relative_to(SOURCE)
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module == "rekindle":

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from parsed import nodes
+
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -16,7 +18,7 @@ def module_name(path: Path) -> str:
 
 def imported(path: Path, modules: set[str]) -> Iterator[str]:
     """Yield the modules of ours that a file names in any import statement."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module in modules:

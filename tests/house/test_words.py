@@ -12,9 +12,11 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from parsed import nodes, tree
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "rekindle"
 
@@ -108,16 +110,21 @@ FILES = sorted(SOURCE.rglob("*.py"))
 SQL_FILES = sorted(SOURCE.rglob("*.sql"))
 
 
-def names_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
+@cache
+def names_in(path: Path) -> list[tuple[int, str]]:
+    return list(_names_in(path))
+
+
+def _names_in(path: Path) -> Iterator[tuple[int, str]]:
     """The names that a module defines, with their lines. Local variables are left out."""
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, Function | ast.ClassDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.attr
-    for owner in (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))):
+    for owner in (tree(path), *(node for node in nodes(path) if isinstance(node, ast.ClassDef))):
         for node in owner.body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             for target in targets:
@@ -137,12 +144,12 @@ def banned_parts(name: str) -> list[str]:
     return [part for before, part in pairs if part in BANNED_NAMES and (before, part) != ("in", "flight")]
 
 
-def prose_in(text: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+def prose_in(path: Path) -> Iterator[tuple[int, str]]:
     """The docstrings and comments of a module, with their first lines."""
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield node.lineno, node.value.value
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
 
@@ -181,7 +188,7 @@ def test_no_class_function_parameter_or_attribute_has_a_banned_name() -> None:
     found = [
         f"{path.relative_to(SOURCE)}:{line} {name}: {word} -> {BANNED_NAMES[word]}"
         for path in FILES
-        for line, name in names_in(ast.parse(path.read_text()))
+        for line, name in names_in(path)
         for word in banned_parts(name)
         if not allowed(str(path.relative_to(SOURCE)), word)
     ]
@@ -191,8 +198,8 @@ def test_no_class_function_parameter_or_attribute_has_a_banned_name() -> None:
 def test_no_docstring_or_comment_has_a_banned_phrase() -> None:
     found = []
     for path in FILES:
-        text, name = path.read_text(), str(path.relative_to(SOURCE))
-        for line, prose in prose_in(text, ast.parse(text)):
+        name = str(path.relative_to(SOURCE))
+        for line, prose in prose_in(path):
             found += [f"{name}:{line} {phrase!r}" for phrase in banned_phrases(prose) if not allowed(name, phrase)]
     assert found == []
 
@@ -213,6 +220,6 @@ def test_each_exception_is_needed() -> None:
         for path in FILES
         for start, word in ALLOWED
         if str(path.relative_to(SOURCE)).startswith(start)
-        and any(word in parts(name) for _, name in [(0, path.stem), *names_in(ast.parse(path.read_text()))])
+        and any(word in parts(name) for _, name in [(0, path.stem), *names_in(path)])
     }
     assert set(ALLOWED) - used == set()

@@ -8,29 +8,17 @@ import pytest
 from soak_faults import end_marked
 from soak_project import SoakProject
 
+from faketime import MISSING, faketime_library, sweep_shared
+from stores import make_store_in_postgres
+
 DISK = 64 << 20
 """Size in bytes of the disk that is filled."""
-
-LIBRARIES = ("usr/lib/*/faketime/libfaketimeMT.so.1", "usr/local/lib/faketime/libfaketimeMT.so.1")
-SHARED = ("faketime_shm_*", "sem.faketime_sem_*")
-"""Files that libfaketime makes in /dev/shm for each pid, and leaves there when the process is killed."""
 
 Prepare = Callable[[str], SoakProject]
 
 
-def _faketime() -> Path | None:
-    return next((path for pattern in LIBRARIES for path in Path("/").glob(pattern)), None)
-
-
-def _sweep_shared() -> None:
-    for pattern in SHARED:
-        for path in Path("/dev/shm").glob(pattern):
-            if not Path("/proc", path.name.rpartition("_")[2]).exists():
-                path.unlink(missing_ok=True)
-
-
 @pytest.fixture
-def prepare(tmp_path: Path) -> Iterator[Prepare]:
+def prepare(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Prepare]:
     """`prepare(kind)` makes a project for schedules of that kind, or skips the test if the host lacks something."""
     mounts: list[Path] = []
     marks: list[str] = []
@@ -49,12 +37,13 @@ def prepare(tmp_path: Path) -> Iterator[Prepare]:
                 pytest.skip(f"no disk can be mounted to be filled: {done.stderr.strip()}")
             mounts.append(store)
             store /= "store"
+        make_store_in_postgres(request, store)
         project = SoakProject(tmp_path, store)
         marks.append(project.mark)
         if kind in ("clock", "everything"):
-            library = _faketime()
+            library = faketime_library()
             if library is None:
-                pytest.skip("no libfaketime to set clocks with (Debian: apt-get install libfaketime)")
+                pytest.skip(MISSING)
             project.step_clocks(library)
         return project
 
@@ -63,4 +52,4 @@ def prepare(tmp_path: Path) -> Iterator[Prepare]:
         end_marked(mark)
     for mount in mounts:
         subprocess.run(["umount", "--lazy", mount], check=True)
-    _sweep_shared()
+    sweep_shared()

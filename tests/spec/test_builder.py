@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from rekindle.domain.definition import Step
+from rekindle.domain.definition import Quarantine, Step
 from rekindle.domain.errors import SpecError, UsageError
 from rekindle.spec import JobHandle, Workflow, load
 
@@ -214,3 +215,10 @@ def test_data_that_is_not_plain_is_reported_once() -> None:
     wf = Workflow("sweep")
     wf.job("fit", run="true", matrix={"a": Array({1})})
     assert problems_of(wf) == [f"workflow 'sweep': jobs.fit.matrix.a: set is not plain data: {{1}} ({PLAIN})"]
+
+
+def test_a_date_is_taken_as_in_a_file():
+    wf = Workflow("dated")
+    wf.job("a", run="true", quarantine={"until": date(2030, 1, 31), "why": "slow"})
+    [template] = wf.definition().templates
+    assert template.quarantine == Quarantine(date(2030, 1, 31), "slow")

@@ -28,7 +28,8 @@ ONE_PROBLEM = {
     "- a": "s.yaml:1:1: the spec must be a mapping of keys to values, and is a list",
     "name: a": "s.yaml:1:1: the spec has no `jobs` (a spec is `name: …` and `jobs: …`, with a `run` for each job)",
     "name: a\njobs: {}": "s.yaml:2:7: `jobs` is empty (a spec is `name: …` and `jobs: …`, with a `run` for each job)",
-    "name: a\njobs:": "s.yaml:2:6: `jobs` must be a mapping of keys to values, and is nothing",
+    "name: a\njobs:": "s.yaml:2:6: `jobs` must be a mapping of keys to values, and is nothing "
+    '(as in `jobs: {prepare: {run: "python prepare.py"}}`)',
     "jobs: {a: {run: x}}": "s.yaml:1:1: the spec has no `name` (as in `name: sweep`; the workflow is known by it)",
     "name: 12\njobs: {a: {run: x}}": "s.yaml:1:7: '12' cannot be a workflow's name "
     "(not digits alone (those are ids), and one line)",
@@ -59,7 +60,8 @@ ONE_PROBLEM = {
     HEAD + "  7: {run: x}": "s.yaml:3:3: '7' cannot be the name of a job (names are letters, digits, _ . and -, "
     "do not begin with . or -, and are not digits alone (those are ids))",
     HEAD + "  x: {run: x, neds: y}": "s.yaml:3:15: a job has no key 'neds' (did you mean `needs`?)",
-    HEAD + "  x: {run: x, priority: 1.5}": "s.yaml:3:25: `priority` must be a whole number, and is 1.5",
+    HEAD + "  x: {run: x, priority: 1.5}": "s.yaml:3:25: `priority` must be a whole number, and is 1.5 "
+    "(as in `priority: 10`)",
     HEAD + "  x: {run: x, priority: '1'}": "s.yaml:3:25: `priority` must be a whole number, and is '1' "
     "(write it without quotes)",
     HEAD + "  x: {run: x, inputs: [a]}": "s.yaml:3:23: `inputs` must be a mapping of names to paths, and is a list "
@@ -80,10 +82,11 @@ ONE_PROBLEM = {
     HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtime}}, outputs: {a: c}}": "s.yaml:3:63: the output 'a' is "
     "compared differently from the input of that name (give both the same `by` and `over`, or other names)",
     "name: a\ndefaults: {files: mtime}\njobs: {x: {run: x}}": "s.yaml:2:19: `files` must be a mapping of keys to "
-    "values, and is 'mtime'",
+    "values, and is 'mtime' (as in `files: {by: mtime, over: 1G}`)",
     "name: a\ndefaults: {files: {over: 1G}}\njobs: {x: {run: x}}": "s.yaml:2:20: `over` is only for files that are "
     "compared by mtime (as in `{by: mtime, over: 1G}`: smaller files are compared by content)",
-    HEAD + "  x: {run: x, aggregate: 1}": "s.yaml:3:26: `aggregate` must be true or false, and is 1",
+    HEAD + "  x: {run: x, aggregate: 1}": "s.yaml:3:26: `aggregate` must be true or false, and is 1 "
+    "(as in `aggregate: true`)",
     HEAD + "  x: {run: x, when: ended}": "s.yaml:3:21: `when` must be completed or finished, and is 'ended' "
     "(known: completed, finished)",
     HEAD + "  x: {run: x, env: {a b: 1}}": "s.yaml:3:21: 'a b' cannot be a name in `env` "

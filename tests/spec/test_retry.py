@@ -73,7 +73,7 @@ def test_the_builder_takes_the_same_rules(tmp_path: Path) -> None:
         "{delay: 3s}": "3:22: `retry` has no `max` (as in `retry: {max: 2, on: [lost, timeout], delay: 30s}`)",
         "{max: -1}": "3:28: `max` must be at least 0, and is -1",
         "{max: 1, of: lost}": "3:31: `retry` has no key 'of' (known: max, on, exit_codes, error, delay, backoff, "
-        "max_delay, jitter, memory, time, max_memory, max_time, …)",
+        "max_delay, jitter, memory, time, max_memory, max_time, other_host, from)",
         "{max: 1, on: [los]}": "3:36: a cause must be exit or exception or signal or oom or timeout or lost or start "
         "or missing_input or missing_output or subtasks, and is 'los' (did you mean `lost`?)",
         "{max: 1, on: canceled}": "3:35: canceled jobs are never retried (rerun it: rekindle rerun -s canceled)",

@@ -12,15 +12,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from store_driving import DIAMOND, ids, run, submit
+from store_driving import DIAMOND, apply, ids, plan, run, states, submit
 
 from rekindle.domain.errors import BadValue, NotFound, StoreUnavailable, StoreVersion
+from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.selection import Compare, Op
+from rekindle.domain.states import State
 from rekindle.store.archive import Store
+from rekindle.store.database import Access
 from rekindle.store.opening import open_store
+from rekindle.store.postgres_driver import PostgresDriver
+from rekindle.store.postgres_opening import place_of
 from rekindle.store.queries import FOLDER, load, written_for_postgres
-from rekindle.store.schema import migrations
-from stores import TABLES, new_store_url
+from rekindle.store.schema import migrations, newest_version
+from stores import TABLES, every_row, new_store_url
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
 
@@ -135,6 +140,11 @@ def test_a_bad_url_is_refused_and_no_password_is_shown(store_url, url, complaint
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["postgresql:///science", "postgresql:///science?host=/run/postgresql"])
+def test_a_url_without_a_host_keeps_its_slashes(store_url, url):
+    assert place_of(url) == (url, url, "rekindle", None)
+
+
 def test_a_store_that_is_not_there_is_not_made_unasked(store_url):
     with pytest.raises(NotFound):
         open_store(store_url, create=False)
@@ -152,6 +162,81 @@ def test_a_store_of_a_newer_version_is_refused(store, store_url):
         open_store(store_url, create=False)
 
 
+def copy_as_first_version(store: Store, url: str) -> None:
+    """Copy rows of a store to a schema of the first version, whose counts and spans were columns of one row each."""
+    place = place_of(url)
+    driver = PostgresDriver(place.conninfo, place.schema, place.url)
+    driver.begin(Access.WRITE)
+    driver.run("create_schema")
+    driver.run_text(migrations("postgres")[0].text)
+    driver.run("defer_references")
+    source = place_of(store.name).schema
+    for table in re.findall(r"CREATE TABLE (\w+)", migrations("postgres")[0].text):
+        columns = driver.execute(
+            "SELECT a.column_name FROM information_schema.columns AS a JOIN information_schema.columns AS b "
+            "USING (table_name, column_name) WHERE a.table_schema = :old AND b.table_schema = :new "
+            "AND a.table_name = :table AND a.is_generated = 'NEVER'",
+            {"old": place.schema, "new": source, "table": table},
+        ).fetchall()
+        names = ", ".join(name for (name,) in columns)
+        driver.run_text(f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}.{table}")
+    driver.run_text("UPDATE meta SET value = '1' WHERE key = 'version'")
+    driver.run_text(
+        f"UPDATE workflow SET started = span.started, ended = span.ended FROM {source}.workflow_span AS span "
+        "WHERE span.workflow = workflow.id"
+    )
+    driver.continue_ids([])
+    driver.commit(notify=True)
+    driver.close()
+
+
+def test_a_store_of_the_first_version_is_upgraded_and_goes_on(store, store_url, tmp_path, postgres_server):
+    workflow = submit(store, DIAMOND)
+    run(store, workflow, failing=["left"])
+    apply(store, plan(store, [ids(store, workflow)["left"]]))
+    older = new_store_url(postgres_server, tmp_path / ".rekindle")
+    copy_as_first_version(store, older)
+    with closing(open_store(older, create=False)) as upgraded:
+        wanted = every_row(store, without="meta")
+        assert every_row(upgraded, without="meta") == wanted
+        with store.read() as new, upgraded.read() as old:
+            assert old.workflows.span(workflow) == new.workflows.span(workflow) != (None, None)
+            assert old.check() == []
+        assert ids(upgraded, workflow) == ids(store, workflow)
+        run(upgraded, workflow)
+        assert set(states(upgraded, workflow).values()) == {State.COMPLETED}
+        with upgraded.read() as old:
+            assert old.check() == []
+    with closing(open_store(older, create=False)) as again:
+        assert run_sql(again, "SELECT value FROM meta WHERE key = 'version'") == [(str(newest_version("postgres")),)]
+
+
+def test_a_store_that_several_open_at_once_is_upgraded_once(store, tmp_path, postgres_server):
+    run(store, submit(store, DIAMOND))
+    older = new_store_url(postgres_server, tmp_path / ".rekindle")
+    copy_as_first_version(store, older)
+
+    def open_and_check() -> list[str]:
+        with closing(open_store(older, create=False)) as opened, opened.read() as archive:
+            return archive.check()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [one.result(30) for one in [threads.submit(open_and_check) for _ in range(4)]] == [[]] * 4
+
+
+def test_a_user_who_may_not_change_tables_is_told_who_may(store, store_url, tmp_path, postgres_server):
+    older = new_store_url(postgres_server, tmp_path / ".rekindle")
+    copy_as_first_version(store, older)
+    schema, reader = place_of(older).schema, f"reader_{place_of(older).schema}"
+    with store.write() as archive:
+        archive.database.driver.run_text(
+            f"CREATE ROLE {reader} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {reader}; "
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {reader}; GRANT pg_monitor TO {reader}"
+        )
+    with pytest.raises(StoreVersion, match="may not upgrade"):
+        open_store(older.replace("postgres@", f"{reader}@"), create=False)
+
+
 def test_a_transaction_goes_on_with_a_new_connection_after_the_old_one_broke(store):
     workflow = submit(store, DIAMOND)
     driver = store._driver
@@ -161,7 +246,7 @@ def test_a_transaction_goes_on_with_a_new_connection_after_the_old_one_broke(sto
     with psycopg.connect(driver._conninfo, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
     with pytest.raises(StoreUnavailable), store.read() as archive:
-        archive.jobs.count()
+        archive.jobs.get([1])
     assert list(ids(store, workflow)) == ["top", "left", "right", "bottom"]
     assert store.data_version() != before
 
@@ -197,6 +282,20 @@ def test_commits_of_others_are_counted_while_a_connection_is_made(store, store_u
             done.set()
         for one in busy:
             one.result(30)
+
+
+@pytest.mark.parametrize("off", [3600, -3600])
+def test_leases_are_dated_by_the_servers_clock(store, monkeypatch, off):
+    now = time.time()
+    with monkeypatch.context() as patch, store.write() as archive:
+        patch.setattr(time, "time", lambda: now + off)
+        runner = archive.runners.register(ProcessIdentity("h", "boot", 1, 2, 3), "local", 1, now + off, 30.0)
+        assert archive.runners.renew(runner.id, 1, now + off + 60.0)
+        found = archive.runners.find(runner.id)
+    with store.read() as archive:
+        other = archive.runners.find(runner.id)
+    assert -61 < found.expired_for(now + off) < -50
+    assert -61 < other.expired_for(now) < -50
 
 
 def test_values_that_only_sqlite_stores_are_kept_in_another_form_or_match_nothing(store):

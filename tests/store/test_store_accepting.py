@@ -73,3 +73,14 @@ def test_accepting_and_revoking_increase_the_versions_of_jobs(store, done):
         archive.reruns.revoke(accepted, 10.0)
     with pytest.raises(PlanOutdated, match="`left`"):
         apply(store, rerun)
+
+
+def test_who_writes_is_recorded_with_events_and_reruns(store, done):
+    workflow, jobs = done
+    with store.written_by("laptop"):
+        rerun = accept(store, accepting(store, jobs["left"]), {live(store, jobs["left"]): EDITED})
+    with store.write() as archive:
+        archive.reruns.revoke(rerun, 10.0)
+    with store.read() as archive:
+        assert archive.reruns.get(rerun).request["by"] == "laptop"
+        assert [one.detail.get("by") for one in archive.events.listing(workflow)[-2:]] == ["laptop", None]

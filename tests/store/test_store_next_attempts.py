@@ -9,7 +9,7 @@ from store_driving import apply, claim, completed_ending, end, ids, older_store,
 
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.plan import OverrideChange
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import InternalHow
 from rekindle.domain.rerun.undo import decide_undo
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
@@ -72,7 +72,7 @@ def test_generated_columns_are_those_of_the_document(store):
 def test_a_delay_that_ends_leaves_nothing_out_of_the_ordinary(store):
     workflow = submit(store, {"a": []})
     run(store, workflow, failing=["a"])
-    apply(store, plan(store, [1], How(not_before=50.0)))
+    apply(store, plan(store, [1], InternalHow(not_before=50.0)))
     assert claim(store, workflow, now=49.0) == []
     with store.write() as archive:
         archive.queue.clear_due_delays(50.0)
@@ -125,3 +125,11 @@ def test_a_store_of_version_4_goes_on(upgraded):
     end(upgraded, [completed_ending(one.id) for one in claim(upgraded, 1)])
     with upgraded.read() as archive:
         assert [one.reuse_candidate for one in archive.reuse_candidates.listing(1, 9)] == [5, 3]
+
+
+def test_counts_and_spans_of_version_4_are_kept(upgraded):
+    with upgraded.read() as archive:
+        assert archive.workflows.span(1) == (3.0, 5.0)
+        assert archive.workflows.find(1).counts == {State.WAITING: 3, State.READY: 1}
+    found = upgraded._driver.connection.execute("PRAGMA integrity_check").fetchall()
+    assert found == [("ok",)]

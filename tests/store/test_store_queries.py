@@ -10,7 +10,15 @@ import pytest
 
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
-from rekindle.store.queries import FOLDER, as_set, load, written_for_many, written_for_postgres, written_for_sqlite
+from rekindle.store.queries import (
+    FOLDER,
+    as_set,
+    load,
+    written_for_many,
+    written_for_postgres,
+    written_for_sqlite,
+    written_for_sqlite_rows,
+)
 from rekindle.store.stored_paths import StoredPaths
 
 STORE = Path(queries.__file__).parent
@@ -85,9 +93,27 @@ def test_sets_parts_and_rows_are_written_out(folder):
     blocks = load("good")
     some, both = blocks["some"], blocks["set"]
     assert written_for_sqlite(some.text) == "SELECT a, b FROM t WHERE a IN (SELECT value FROM json_each(:ids))"
-    assert written_for_sqlite(both.text, both.row) == "UPDATE t SET b = ?1 WHERE a = ?2 AND b <> ?1"
+    text, ordered = written_for_sqlite_rows(both)
+    assert text == "UPDATE t SET b = ? WHERE a = ? AND b <> ?"
+    assert ordered(("b", "a")) == ("b", "a", "b")
     assert written_for_postgres(some.text) == ("SELECT a, b FROM t WHERE a = ANY($1)", ("ids",))
     assert written_for_postgres(both.text, both.row) == ("UPDATE t SET b = $1 WHERE a = $2 AND b <> $1", ("b", "a"))
+
+
+@pytest.mark.parametrize("file", sorted(path.stem for path in FOLDER.glob("*.sql")))
+def test_rows_are_bound_by_position_as_every_python_takes_them(file):
+    """Python 3.14 refuses a tuple for `:name`; Python before 3.12.4 warns of a tuple for `?1`."""
+    for query in load(file).values():
+        if query.row:
+            text, ordered = written_for_sqlite_rows(query)
+            assert re.findall(r"(?<!:):[a-z]\w*|\?[0-9]+", text) == []
+            assert text.count("?") == len(query.row if ordered is None else ordered(query.row))
+
+
+def test_a_block_differs_between_the_databases_if_a_part_of_it_does():
+    renew = load("runners")["renew"]
+    assert "clock_timestamp()" in renew.postgres
+    assert "clock_timestamp()" not in renew.text
 
 
 def test_a_statement_for_one_row_becomes_one_for_many():

@@ -340,7 +340,7 @@ def details(store, statement: str, **values: object) -> str:
 def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     from rekindle.store.queue import SQL
 
-    values = {"workflow": 1, "resource_class": None, "host": "", "limit": 5, "stopped": "[]"}
+    values = {"workflow": 1, "resource_class": None, "host": "", "limit": 5, "stopped": "[]", "skipped": "[]"}
     for scope, index, terms in (
         ("any_workflow", "job_ready_by_class", "resource_class"),
         ("one_workflow", "job_ready", "workflow=? AND resource_class"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from store_driving import (
     plan,
     run,
     submit,
+    template,
 )
 
+from rekindle.domain.definition import Quarantine
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.states import State
@@ -184,7 +187,7 @@ def test_journals_are_open_until_closed_and_know_how_far_they_were_read(store):
         ("UPDATE attempt SET archived_by = 1 WHERE job = 2", "archived"),
         ("UPDATE job SET attempts = 9 WHERE name = 'top'", "has had 9 attempts, and 1 are there"),
         ("UPDATE attempt SET job = 2, state = 3 WHERE job IN (2, 3)", "2 attempts have not ended"),
-        ("UPDATE workflow SET ended = 99", "keeps the time 99"),
+        ("UPDATE workflow_span SET ended = 99", "keeps the time 99"),
     ],
 )
 def test_a_check_finds_planted_damage(tmp_path, damage, complaint):
@@ -200,3 +203,37 @@ def test_a_check_finds_planted_damage(tmp_path, damage, complaint):
         found = archive.check()
     assert any(complaint in line for line in found), found
     store.close()
+
+
+def test_failed_jobs_in_quarantine_come_by_template(store):
+    known = template("known", "s", quarantine=Quarantine(date(2030, 1, 31), 'a "quarantine":{ is no mark'))
+    plain = template("plain", "s", labels={"x": 'a "quarantine":{ is no mark'})
+    jobs = {"a": [], "b": [], "c": [], "d": ["a"]}
+    workflow = submit(store, jobs, template={"a": known, "b": known, "c": plain})
+    run(store, workflow, failing=["a", "c"])
+    at = ids(store, workflow)
+    with store.read() as archive:
+        ((number, failed),) = archive.attempts.failed_in_quarantine(workflow).items()
+        assert archive.workflows.template(number) == known
+        assert failed == [at["a"]]
+        assert archive.attempts.failed_in_quarantine(workflow + 1) == {}
+
+
+def test_waiting_jobs_have_the_first_need_that_has_not_completed(store):
+    workflow = submit(store, {**DIAMOND, "last": ["left", "right", "bottom"]})
+    run(store, workflow, failing=["right"])
+    at = ids(store, workflow)
+    with store.read() as archive:
+        assert archive.graphs.first_needs(workflow) == {at["bottom"]: at["right"], at["last"]: at["right"]}
+
+
+def test_retries_of_policies_are_counted_since_a_time(store):
+    workflow = submit(store, {"a": [], "b": []})
+    run(store, workflow, failing=["a", "b"])
+    decided = plan(store, list(ids(store, workflow).values()))
+    with store.write() as archive:
+        archive.reruns.apply(decided, "retry", {"jobs": []}, "", 6.0)
+    with store.read() as archive:
+        counts = [archive.supervisions.policy_retries(workflow, since) for since in (5.0, 6.0, 6.5)]
+        assert counts == [2, 2, 0]
+        assert archive.supervisions.policy_retries(workflow + 1, 0.0) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -257,39 +259,39 @@ def _cancel(store, wanted):
 @given(histories())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_any_operations_states_follow_and_no_attempt_is_lost(tmp_path_factory, history):
-    store = open_store(str(tmp_path_factory.mktemp("s") / "store"), create=True)
-    shape, steps = history
-    workflow = submit(store, shape)
-    jobs = ids(store, workflow)
-    held, seen = [], 0
-    for what, names in steps:
-        do(store, workflow, jobs, held, what, names)
-        assert faults(store) == []
-        with store.read() as archive:
-            attempts = len(archive.attempts.listing(None, workflow))
-        assert attempts >= seen
-        seen = attempts
-    store.close()
+    with closing(open_store(str(tmp_path_factory.mktemp("s") / "store"), create=True)) as store:
+        shape, steps = history
+        workflow = submit(store, shape)
+        jobs = ids(store, workflow)
+        held, seen = [], 0
+        for what, names in steps:
+            do(store, workflow, jobs, held, what, names)
+            assert faults(store) == []
+            with store.read() as archive:
+                attempts = len(archive.attempts.listing(None, workflow))
+            assert attempts >= seen
+            seen = attempts
 
 
 @given(st.integers(0, 2**30), st.data())
 @settings(max_examples=25, deadline=None)
 def test_undo_restores_every_pointer_and_state(tmp_path_factory, seed, data):
     shape, _ = data.draw(histories())
-    store = open_store(str(tmp_path_factory.mktemp("s") / "store"), create=True)
-    workflow = submit(store, shape)
-    jobs = ids(store, workflow)
-    run(store, workflow, failing=data.draw(st.sets(st.sampled_from(list(shape)), max_size=3)))
-    with store.read() as archive:
-        before = archive.jobs.get(sorted(jobs.values()))
-    decided = plan(store, sorted(jobs[name] for name in data.draw(st.sets(st.sampled_from(list(shape)), min_size=1))))
-    if decided.jobs:
-        undo(store, apply(store, decided))
+    with closing(open_store(str(tmp_path_factory.mktemp("s") / "store"), create=True)) as store:
+        workflow = submit(store, shape)
+        jobs = ids(store, workflow)
+        run(store, workflow, failing=data.draw(st.sets(st.sampled_from(list(shape)), max_size=3)))
         with store.read() as archive:
-            after = archive.jobs.get(sorted(jobs.values()))
-        assert [_without_version(job) for job in after] == [_without_version(job) for job in before]
-        assert faults(store) == []
-    store.close()
+            before = archive.jobs.get(sorted(jobs.values()))
+        decided = plan(
+            store, sorted(jobs[name] for name in data.draw(st.sets(st.sampled_from(list(shape)), min_size=1)))
+        )
+        if decided.jobs:
+            undo(store, apply(store, decided))
+            with store.read() as archive:
+                after = archive.jobs.get(sorted(jobs.values()))
+            assert [_without_version(job) for job in after] == [_without_version(job) for job in before]
+            assert faults(store) == []
 
 
 def _without_version(job):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 
 import pytest
@@ -13,6 +13,7 @@ from store_driving import claim, claim_in, completed_ending, end_in, start, stat
 
 from rekindle.domain.states import State
 from rekindle.store.archive import NotAlone, Store
+from rekindle.store.derived import write_shared_rows
 from rekindle.store.opening import open_store
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
@@ -62,9 +63,11 @@ def test_a_writer_waits_for_turns_and_turns_for_a_writer(store):
                 order.append("write")
 
     with ThreadPoolExecutor() as threads:
-        with store.turn():
+        with store.turn() as archive:
+            archive.queue.delayed(0.0)
             done = threads.submit(hold)
             assert began.wait(30)
+            assert wait([done], timeout=0.3).not_done
             order.append("turn")
         done.result(30)
     assert order == ["turn", "write"]
@@ -75,6 +78,28 @@ def test_what_concerns_others_is_refused_in_a_turn(store):
         archive.require_alone()
     with store.write() as archive:
         archive.require_alone()
+
+
+def test_turns_of_one_workflow_do_not_wait_for_each_others_commits(store):
+    workflow = submit(store, {f"job{n}": [] for n in range(4)})
+    first, second = claim(store, workflow, limit=2)
+    start(store, [first, second])
+
+    def complete(runner: int, attempt: int) -> None:
+        with other(store) as mine, mine.turn(runner) as archive:
+            end_in(archive, [completed_ending(attempt)])
+            claim_in(archive, workflow, limit=1)
+
+    with other(store) as mine, mine.turn(1) as archive:
+        end_in(archive, [completed_ending(first.id)])
+        claim_in(archive, workflow, limit=1)
+        write_shared_rows(archive.database)
+        archive.database.counts.clear()
+        with ThreadPoolExecutor() as threads:
+            threads.submit(complete, 2, second.id).result(10)
+    with store.read() as archive:
+        assert archive.workflows.find(workflow).counts == {State.QUEUED: 2, State.COMPLETED: 2}
+        assert archive.check() == []
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -91,10 +116,10 @@ def test_turns_over_the_same_workflows_end_without_deadlock_and_the_counts_are_r
             while idle < 40:
                 running = []
                 for workflow in chance.sample(workflows, len(workflows)):
-                    with mine.turn() as archive:
+                    with mine.turn(number) as archive:
                         running += claim_in(archive, workflow, limit=chance.randint(1, 3))
                 chance.shuffle(running)
-                with mine.turn() as archive:
+                with mine.turn(number) as archive:
                     end_in(archive, [completed_ending(one.id) for one in running])
                 done += len(running)
                 idle = 0 if running else idle + 1

@@ -21,7 +21,9 @@ DIALECTS = {
         "Speak FireWorks: its workflow files and the commands of its LaunchPad.",
     ),
     "rlaunch": Entry("rekindle.dialects.fireworks.launch_commands:rlaunch", "Speak FireWorks: launch fireworks."),
-    "qlaunch": Entry("rekindle.dialects.fireworks.launch_commands:qlaunch", "Speak FireWorks: launch in a queue."),
+    "qlaunch": Entry(
+        "rekindle.dialects.fireworks.queue_commands:qlaunch", "Speak FireWorks: launch in a queue, that of Slurm."
+    ),
     "mlaunch": Entry(
         "rekindle.dialects.fireworks.launch_commands:mlaunch",
         "Speak FireWorks: launch several at once, as `rlaunch multi` does.",
@@ -33,6 +35,9 @@ DIALECTS = {
 """Commands of other systems. Each is a command of `rekindle`, and an executable that `rekindle dialects install`
 writes. A dialect is imported when its command is used."""
 
+MODE_SETS = ("rekindle.dialects.ziggy.restart_modes:MODES",)
+"""What dialects call the ways to rerun their workflows, in the console."""
+
 IMPORTS = {
     "fireworks": Entry(
         "rekindle.dialects.fireworks.dump_import:import_fireworks",
@@ -41,12 +46,32 @@ IMPORTS = {
 }
 """The commands of `rekindle import`."""
 
+CONVERTERS = {
+    "snakemake": Entry("rekindle.dialects.snakemake.conversion:convert", "Rules of a Snakefile."),
+    "make": Entry("rekindle.dialects.make.conversion:convert", "Rules of a Makefile."),
+    "joblog": Entry("rekindle.dialects.joblog:convert", "Jobs in a log of GNU parallel."),
+    "fireworks": Entry("rekindle.dialects.fireworks.conversion:convert", "A workflow file of FireWorks."),
+    "torc": Entry("rekindle.dialects.torc.conversion:convert", "A spec file of torc."),
+}
+"""What `rekindle init --from` converts."""
+
+SPEC_FILE = "workflow.yaml"
+"""The file that `rekindle init` writes."""
+
 COMMANDS = {
     "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and bring its workflow up to date."),
-    "init": Entry("rekindle.cli.commands.store:init", "Make a store here, private or shared with a group."),
+    "init": Entry(
+        "rekindle.cli.commands.init:init",
+        "Make a store here, private or shared with a group, and a spec to begin with.",
+    ),
+    "spec": Entry("rekindle.cli.commands.spec:spec", "Check spec files, and print their JSON Schema."),
     "submit": Entry("rekindle.cli.commands.submit:submit", "Store SPEC as a workflow, and run nothing."),
     "work": Entry("rekindle.cli.commands.work:work", "Run ready jobs until none is left."),
     "status": Entry("rekindle.cli.commands.status:status", "Show each workflow at a glance."),
+    "top": Entry(
+        "rekindle.cli.commands.top:top",
+        "Show jobs, failures and runners live in the terminal, and rerun jobs from the keyboard.",
+    ),
     "workflows": Entry(
         "rekindle.cli.commands.workflows:workflows", "List, show, compare, archive and delete workflows."
     ),
@@ -76,6 +101,11 @@ COMMANDS = {
     "cancel": Entry("rekindle.cli.commands.control:cancel", "End running jobs, and keep others from starting."),
     "hold": Entry("rekindle.cli.commands.control:hold", "Keep jobs from starting until they are released."),
     "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
+    "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
+    "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
+    "report": Entry("rekindle.cli.commands.report:report", "Write a workflow as one HTML file."),
+    "token": Entry("rekindle.cli.commands.token:token", "Make and revoke the tokens of `rekindle serve`."),
+    "doctor": Entry("rekindle.cli.commands.doctor:doctor", "Check the installation and the store, and say what to do."),
     "store": Entry("rekindle.cli.commands.store:store", "Check a store, or copy it."),
     "dialects": Entry("rekindle.cli.commands.dialects:dialects", "List and install the commands of other systems."),
     **DIALECTS,
@@ -93,11 +123,11 @@ Example:
 """
 
 STORE_HELP = (
-    "The store: a folder, sqlite:///path or postgresql://…. [default: $REKINDLE_STORE, else the nearest .rekindle/ at "
-    "or above the working directory, else a new one there]"
+    "The store: a folder, sqlite:///path or postgresql://…; may be typed anywhere. [default: $REKINDLE_STORE, else the "
+    "nearest .rekindle/ at or above the working directory, else a new one there]"
 )
 
-VERSION_HELP = "Print it."
+VERSION_HELP = "Print the version."
 
 MOST_COLUMNS = 100
 """The widest help page. Click limits it to 80 by default."""

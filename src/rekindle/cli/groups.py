@@ -30,8 +30,7 @@ class LazyGroup(click.Group):
         """Import the command."""
         if cmd_name not in self.entries:
             return None
-        module, _, attribute = self.entries[cmd_name].target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = load_attribute(self.entries[cmd_name].target)
         assert isinstance(command, click.Command)
         return command
 
@@ -41,11 +40,19 @@ class LazyGroup(click.Group):
         """Resolve a command as click does. Raise UnknownWord with the nearest name for an unknown command."""
         name = args[0]
         if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
+            from rekindle.cli.foreign_words import command_hint
             from rekindle.domain.errors import UnknownWord
-            from rekindle.domain.texts.display import did_you_mean
 
-            raise UnknownWord(f"{ctx.command_path} has no command {name!r}", hint=did_you_mean(name, self.entries))
+            hint = "" if ctx.parent else command_hint(name, args[1:])
+            raise UnknownWord(f"{ctx.command_path} has no command {name!r}", hint=hint or self._nearest(ctx, name))
         return super().resolve_command(ctx, args)
+
+    def _nearest(self, ctx: click.Context, name: str) -> str:
+        """Return a hint for an unknown command: the nearest name, or where the names are listed."""
+        from rekindle.domain.texts.display import closest_word
+
+        close = closest_word(name, self.entries)
+        return f"did you mean `{close}`?" if close else f"`{ctx.command_path} --help` lists the commands"
 
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke a command as click does. An error without a context, as for an option without its value, gets the
@@ -70,3 +77,9 @@ class LazyGroup(click.Group):
         names = [CompletionItem(name, help=entry.about) for name, entry in self.entries.items()]
         found = [item for item in names if item.value.startswith(incomplete)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def load_attribute(target: str) -> Any:
+    """Return `module:attribute`."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     An unexpected error is not caught; `sys.excepthook` prints it in one line unless $REKINDLE_DEBUG is set."""
     gc.set_threshold(GARBAGE)
     process = arguments is None
+    words = tuple(sys.argv[1:] if arguments is None else arguments)
+    _begin_json(words)
     if process:
         set_up_streams()
         sys.unraisablehook = _unraisable
@@ -50,30 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="shown")
     try:
-        words = tuple(sys.argv[1:] if arguments is None else arguments)
         code = _run(words, process=process)
         sys.stdout.flush()
     except RekindleError as error:
         return _print_error(error)
     except KeyboardInterrupt:
-        return _complain("interrupted", "", INTERRUPTED)
+        return _complain("interrupted", "", INTERRUPTED, "Interrupted")
     except UnicodeEncodeError as error:
         if error.reason != _NO_BYTES:
             raise
         from rekindle.domain.texts.display import show_bytes
 
         hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
-        return _complain(f"not a valid text: {show_bytes(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
+        return _complain(f"not a valid text: {show_bytes(error.object)[:200]}", hint, WRONG_COMMAND_LINE, "BadValue")
     except OverflowError:
         from rekindle.domain.texts.quantities import MOST_INTEGER
 
         if (named := _too_large(words)) is None or os.environ.get(DEBUG):
             raise
-        return _complain(f"{named}: the number is too large", f"the largest is {MOST_INTEGER}", WRONG_COMMAND_LINE)
+        hint = f"the largest is {MOST_INTEGER}"
+        return _complain(f"{named}: the number is too large", hint, WRONG_COMMAND_LINE, "BadValue")
     except OSError as error:
         if error is stdout_error():
             lost = describe_stdout_error(error)
-            return READER_GONE if isinstance(error, BrokenPipeError) else _complain(lost, "", 1)
+            return READER_GONE if isinstance(error, BrokenPipeError) else _print_text(lost, "", 1)
         refused = None if os.environ.get(DEBUG) else _refused_by_system(error)
         if refused is None:
             raise
@@ -120,7 +122,7 @@ def _refused_by_system(error: OSError) -> int | None:
     verb, hint = REFUSALS[error.errno]
     path = error.filename if isinstance(error.filename, str) else ""
     what = f" {path}" if path else " another file" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
-    return _complain(f"cannot {verb}{what}: {error.strerror}", hint.format(path=path or "PATH"), 1)
+    return _complain(f"cannot {verb}{what}: {error.strerror}", hint.format(path=path or "PATH"), 1, "System")
 
 
 def _show(error: UnicodeError) -> tuple[str, int]:
@@ -139,11 +141,44 @@ def _print_error(error: RekindleError) -> int:
         problems = [f"  {problem.render(error.path)}" for problem in error.problems]
         counted = f"{count} problem{'s' if count != 1 else ''}"
         print(f"rekindle: {error.path}: {counted}, nothing was done", *problems, sep="\n", file=sys.stderr, flush=True)
+        _print_document(f"{error.path}: {counted}, nothing was done", "", error.exit_code, "SpecError", error)
         return error.exit_code
-    return _complain(error.message, error.hint, error.exit_code)
+    return _complain(error.message, error.hint, error.exit_code, type(error).__name__, error)
 
 
-def _complain(message: str, hint: str, code: int) -> int:
+def _complain(message: str, hint: str, code: int, kind: str, error: RekindleError | None = None) -> int:
+    """Print an error on stderr, and with --json its document on stdout. Return the exit code."""
+    _print_text(message, hint, code)
+    _print_document(message, hint, code, kind, error)
+    return code
+
+
+def _begin_json(words: Sequence[str]) -> None:
+    """Record whether the command line asks for JSON: errors then have a document. A command of another system has a
+    --json of its own."""
+    global _prints_json
+    typed = words[: words.index("--")] if "--" in words else words
+    _prints_json = "--json" in typed
+    if _prints_json:
+        from rekindle.cli.command_table import DIALECTS
+
+        _prints_json = not any(word in DIALECTS for word in typed[:3])
+    if (output := sys.modules.get("rekindle.cli.output.json_output")) is not None:
+        output.printed = 0  # type: ignore[attr-defined]
+
+
+_prints_json = False
+
+
+def _print_document(message: str, hint: str, code: int, kind: str, error: RekindleError | None) -> None:
+    if _prints_json:
+        from rekindle.cli.output.json_output import emit_error
+
+        emit_error(kind, message, hint, code, error)
+        sys.stdout.flush()
+
+
+def _print_text(message: str, hint: str, code: int) -> int:
     import click
 
     click.echo(f"{click.style('rekindle:', fg='red')} {message}", err=True)
@@ -156,11 +191,13 @@ def _print_unexpected(kind: type[BaseException], error: BaseException, _: Traceb
     """Print an unexpected error. Python exits with 1 after this hook, and with SIGINT after a KeyboardInterrupt."""
     if kind is KeyboardInterrupt:
         return
-    _complain(f"unexpected {kind.__name__}: {error}", f"set {DEBUG}=1 and try again to see the traceback", 1)
+    _complain(
+        f"unexpected {kind.__name__}: {error}", f"set {DEBUG}=1 and try again to see the traceback", 1, "Unexpected"
+    )
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """End the process if a KeyboardInterrupt was raised in a callback, which cannot unwind the command."""
     if unraisable.exc_type is KeyboardInterrupt:
-        os._exit(_complain("interrupted", "", INTERRUPTED))
+        os._exit(_complain("interrupted", "", INTERRUPTED, "Interrupted"))
     sys.__unraisablehook__(unraisable)

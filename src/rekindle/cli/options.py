@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rekindle.domain.errors import BadValue, UsageError
+from rekindle.domain.overrides import pairs
 from rekindle.streams import outlives_reader
 
 if TYPE_CHECKING:
-    from rekindle.domain.subtasks import SubtaskChoice
     from rekindle.domain.verdicts import VerdictLevel
+    from rekindle.engine.results import WorkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,19 +51,6 @@ def _named(read: Callable[[str], float], text: str, param: click.Parameter) -> f
         raise BadValue(f"{param.opts[-1]}: {bad.message}", hint=bad.hint) from None
 
 
-def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
-    """Return `NAME=VALUE` words as a mapping. Raise BadValue for any other word."""
-    from rekindle.domain.definition import normalize_name
-
-    found: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise BadValue(f"{option} takes NAME=VALUE, not {text!r}", hint=f"for instance {option} alpha=0.2")
-        found[normalize_name(key)] = value
-    return found
-
-
 revise_option = click.option(
     "--revise", is_flag=True, help="Make SPEC the next revision of its workflow, even if that came from another file."
 )
@@ -67,10 +58,14 @@ revise_option = click.option(
 
 
 def spec_options(command: Command) -> Command:
-    """Add the options of submitting to a command: `spec`, `param`, `name`, `new` and `revise`."""
+    """Add a spec file and the options of submitting to a command: `spec`, `param`, `name`, `new` and `revise`."""
+    return click.argument("spec", metavar="SPEC")(submit_options(command))
+
+
+def submit_options(command: Command) -> Command:
+    """Add the options of submitting to a command: `param`, `name`, `new` and `revise`."""
     for decorate in reversed(
         (
-            click.argument("spec", metavar="SPEC"),
             click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of the spec; repeat for more."),
             click.option("--as", "name", metavar="NAME", help="Name the workflow; overrides the name in the spec."),
             click.option("--new", is_flag=True, help="Make another workflow of the same name, not a revision."),
@@ -126,8 +121,27 @@ def check_then_work(and_work: bool, slots: int | None) -> None:
         raise UsageError("-j needs --work", hint="add --work, or leave -j out")
 
 
+_CAPACITY_NAMES = ("slots", "executor", "address", "executor_option", "memory", "gpus", "licence", "retries_at_most")
+
+
+_retries_option = click.option(
+    "--retries-at-most",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Let `retry:` policies make N retries in this run, of all jobs together; then failed jobs stay failed.",
+)
+
+
 def capacity_options(command: Command) -> Command:
-    """Add `slots`, `executor`, `memory`, `gpus` and `licence` to a command: the capacity of a runner."""
+    """Add the options of a runner to a command: its capacity, and how many retries it makes. The command gets them as
+    one argument, `capacity`: the WorkOptions of a runner, without what else the command asks of it."""
+
+    @functools.wraps(command)
+    def with_capacity(*args: Any, **kwargs: Any) -> Any:
+        capacity = _capacity(**{name: kwargs.pop(name) for name in _CAPACITY_NAMES})
+        return command(*args, capacity=capacity, **kwargs)
+
+    decorated: Any = with_capacity
     for decorate in reversed(
         (
             click.option(
@@ -136,9 +150,25 @@ def capacity_options(command: Command) -> Command:
                 "slots",
                 type=click.IntRange(min=1),
                 metavar="N",
-                help="Run N jobs at once. [default: one for each processor]",
+                help="Run N jobs at once; with another executor, N elements. [default: one for each processor; 1000]",
             ),
-            click.option("--executor", default="local", metavar="local", help="Run attempts with this executor."),
+            click.option(
+                "--executor",
+                metavar="NAME",
+                help="Run attempts with this executor: local, slurm, dask, or one of an installed package. "
+                "[default: $REKINDLE_EXECUTOR, else local]",
+            ),
+            click.option(
+                "--address",
+                metavar="URL",
+                help="Address of the executor's engine: tcp://HOST:PORT for dask. [default: $REKINDLE_ADDRESS]",
+            ),
+            click.option(
+                "--executor-option",
+                multiple=True,
+                metavar="TEXT",
+                help="Pass an option to the executor's engine as it is: --executor-option=--partition=long.",
+            ),
             click.option(
                 "--memory",
                 callback=read_size,
@@ -155,10 +185,70 @@ def capacity_options(command: Command) -> Command:
             click.option(
                 "--licence", multiple=True, metavar="NAME=N", help="Number of licences for all running jobs together."
             ),
+            _retries_option,
         )
     ):
-        command = decorate(command)
-    return outlives_reader(command)
+        decorated = decorate(decorated)
+    return outlives_reader(decorated)  # type: ignore[no-any-return]
+
+
+def _capacity(**given: Any) -> WorkOptions:
+    from rekindle.engine.results import WorkOptions
+    from rekindle.engine.running.executor_choice import check_executor
+
+    options = WorkOptions(
+        slots=given["slots"],
+        executor=given["executor"],
+        address=given["address"],
+        executor_options=given["executor_option"],
+        memory=given["memory"],
+        gpus=given["gpus"],
+        licences=_licences(given["licence"]),
+        retries_at_most=given["retries_at_most"],
+    )
+    check_executor(options, os.environ)
+    return options
+
+
+def report_options(command: Command) -> Command:
+    """Add the options of reports to a command, which gets them as one argument, `reports`."""
+
+    @functools.wraps(command)
+    def with_reports(*args: Any, junit: Path | None, server: str | None, **kwargs: Any) -> Any:
+        from rekindle.cli.output.reports import RunReports, detected_server
+
+        chosen = detected_server() if server == "auto" else server
+        return command(*args, reports=RunReports(junit, chosen), **kwargs)  # type: ignore[arg-type]
+
+    decorated: Any = with_reports
+    for decorate in reversed(
+        (
+            click.option(
+                "--junit",
+                type=click.Path(path_type=Path, dir_okay=False),
+                callback=_check_folder,
+                metavar="FILE",
+                help="At the end, write all jobs of the workflow to FILE as JUnit XML.",
+            ),
+            click.option(
+                "--ci",
+                "server",
+                type=click.Choice(["github", "gitlab", "auto"]),
+                metavar="github|gitlab|auto",
+                help="Fold the log for GitHub or GitLab; on GitHub, also write annotations and a step summary. "
+                "auto: for the server that $GITHUB_ACTIONS or $GITLAB_CI names.",
+            ),
+        )
+    ):
+        decorated = decorate(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def _check_folder(_: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Return a path to write to. Raise BadValue if its folder does not exist, before a run of hours finds out."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise BadValue(f"{param.opts[-1]} {path}: there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+    return path
 
 
 def fail_on_option(command: Command) -> Command:
@@ -180,7 +270,7 @@ def _read_verdict(param: click.Parameter, text: str) -> VerdictLevel:
     raise BadValue(f"{param.opts[-1]}: {text.strip()!r} is neither warning nor blocker", hint="--fail-on blocker")
 
 
-def licences(texts: tuple[str, ...]) -> dict[str, int]:
+def _licences(texts: tuple[str, ...]) -> dict[str, int]:
     """Return `NAME=N` words as counts. Raise BadValue for any other word."""
     found: dict[str, int] = {}
     for name, count in pairs("--licence", texts).items():
@@ -188,23 +278,3 @@ def licences(texts: tuple[str, ...]) -> dict[str, int]:
             raise BadValue(f"--licence {name}={count}: {count!r} is not a whole number", hint="--licence matlab=2")
         found[name] = int(count)
     return found
-
-
-def parse_subtasks(word: str, option: str = "--subtasks") -> SubtaskChoice:
-    """Return the choice of subtasks: `failed`, `all`, or indices and ranges (`0,3-5`). Raise UsageError otherwise."""
-    if word == "failed":
-        return "failed"
-    if word == "all":
-        return "all"
-    indices: set[int] = set()
-    for part in word.replace(",", " ").split():
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"{option} takes failed, all or numbers like 0,3-5, not {part!r}")
-        low, high = int(first), int(last) if dash else int(first)
-        if high < low or high - low >= 10_000_000:
-            raise UsageError(f"{option}: {part!r} is no range", hint="the smaller number comes first: 3-5")
-        indices.update(range(low, high + 1))
-    if not indices:
-        raise UsageError(f"{option} names no subtask", hint="it takes failed, all or numbers like 0,3-5")
-    return tuple(sorted(indices))

@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from rekindle.cli.options import pairs, parse_subtasks
-from rekindle.domain.errors import UsageError
-from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun.request import FROM_BEGINNING, MAX_RUNS, How
-from rekindle.domain.subtasks import SubtaskChoice
+from rekindle.domain.overrides import pairs
+from rekindle.domain.rerun.request import MAX_RUNS, How, HowFlags, parse_how
+from rekindle.domain.subtasks import SubtaskChoice, parse_subtasks
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,7 +20,8 @@ _OPTIONS = (
         "--from",
         "start",
         metavar="beginning|failed-step|STEP",
-        help="Start each job here. [default: beginning, or the kept resume point]",
+        help="Start each job here; failed-step-or-beginning: at the failed step where there is one. "
+        "[default: beginning, or the kept resume point]",
     ),
     click.option(
         "--from-attempt",
@@ -88,25 +87,7 @@ _OPTIONS = (
     ),
 )
 
-_NAMES = (
-    "start",
-    "from_attempt",
-    "downstream",
-    "definition",
-    "workdir",
-    "keep_recovery",
-    "clear_recovery",
-    "set_",
-    "env",
-    "memory",
-    "time",
-    "cpus",
-    "keep_modified",
-    "undo_dynamic",
-    "keep_outputs",
-    "cancel_running",
-    "repeat",
-)
+_NAMES = tuple(flag for flag in HowFlags.__struct_fields__ if flag not in ("subtasks", "accept_partial", "set"))
 
 
 def how_options(command: Command) -> Command:
@@ -114,7 +95,9 @@ def how_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_how(*args: Any, **kwargs: Any) -> Any:
-        how = _how(**{name: kwargs.pop(name) for name in _NAMES})
+        given = {name: kwargs.pop(name) for name in _NAMES}
+        given["set"], given["env"] = _typed(kwargs.pop("set_")), pairs("--env", given["env"])
+        how = parse_how(HowFlags(**given))
         return command(*args, how=how, **kwargs)
 
     decorated: Any = with_how
@@ -123,45 +106,13 @@ def how_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: Any) -> How:
-    if start is not None and start.startswith("-"):
-        raise UsageError(f"--from takes beginning, failed-step or a step's name, not {start!r}")
-    if keep_recovery and clear_recovery:
-        raise UsageError("--keep-recovery and --clear-recovery contradict each other", hint="give one of them")
-    if keep_recovery and start == FROM_BEGINNING:
-        raise UsageError(
-            "--keep-recovery keeps a resume point, and --from beginning has none", hint="--from failed-step has"
-        )
-    recovery: Any = "keep" if keep_recovery else "clear" if clear_recovery or start == FROM_BEGINNING else None
-    repeat: int | None = more.pop("repeat")
-    return How(
-        start=start or FROM_BEGINNING,
-        attempt=more.pop("from_attempt"),
-        downstream=more.pop("downstream"),
-        definition=more.pop("definition"),
-        workdir=more.pop("workdir"),
-        recovery=recovery,
-        keep_modified=more.pop("keep_modified"),
-        undo_dynamic=more.pop("undo_dynamic"),
-        keep_outputs=more.pop("keep_outputs"),
-        cancel_running=more.pop("cancel_running"),
-        repeats=None if repeat is None else repeat - 1,
-        overrides=_overrides(**more),
-    )
+def _typed(given: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of `--set`, which are typed as in a spec."""
+    if not given:
+        return {}
+    from rekindle.spec.yaml_reader import typed_value
 
-
-def _overrides(
-    set_: tuple[str, ...], env: tuple[str, ...], memory: str | None, time: str | None, cpus: float | None
-) -> Overrides | None:
-    if not (set_ or env) and memory is None and time is None and cpus is None:
-        return None
-    params: dict[str, Any] = {}
-    if set_:
-        from rekindle.spec.yaml_reader import typed_value
-
-        params = {name: typed_value(text) for name, text in pairs("--set", set_).items()}
-    asked = Overrides.asked(params, pairs("--env", env), memory, time, cpus)
-    return None if asked == Overrides() else asked
+    return {name: typed_value(text) for name, text in pairs("--set", given).items()}
 
 
 class FanOutFlags(msgspec.Struct, frozen=True):

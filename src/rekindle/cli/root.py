@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import click
 
-from rekindle.cli.command_table import ABOUT, COMMANDS, IMPORTS, MOST_COLUMNS, STORE_HELP, VERSION_HELP, help_page
+from rekindle.cli.command_table import (
+    ABOUT,
+    COMMANDS,
+    DIALECTS,
+    IMPORTS,
+    MOST_COLUMNS,
+    STORE_HELP,
+    VERSION_HELP,
+    help_page,
+)
 from rekindle.cli.groups import LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, UsageError
 
@@ -26,7 +37,7 @@ class Typed(NamedTuple):
 _ABSOLUTE = ("/", "sqlite:///", "postgresql://", "postgres://", "~")
 _ONLY_STORE = frozenset(
     {"status", "workflows", "jobs", "attempts", "logs", "failures", "flaky", "reruns", "events", "cancel", "hold"}
-    | {"release", "store"}
+    | {"release", "store", "top"}
 )
 """Commands that need no working directory if the store is named by an absolute path."""
 
@@ -63,17 +74,86 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 def invoke(words: tuple[str, ...], *, process: bool) -> object:
     """Run a command line and return what the command returns. Raise click's errors as errors of rekindle."""
     try:
-        return cli.main(args=list(words), prog_name="rekindle", standalone_mode=False, obj=Typed(words, process))
+        return _anywhere(list(words), Typed(words, process))
     except click.exceptions.NoArgsIsHelpError as page:
         click.echo(page.format_message(), err=True)
         return UsageError.exit_code
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "rekindle"
-        raise UsageError(error.format_message(), hint=f"`{path} --help` shows its options") from None
+        raise _usage_error(error) from None
     except click.ClickException as error:
         raise RekindleError(error.format_message()) from None
     except click.Abort:
         raise KeyboardInterrupt from None
+
+
+def _usage_error(error: click.UsageError) -> UsageError:
+    """Return click's error with a hint: what a flag of another tool is here, or the help of the command."""
+    path = error.ctx.command_path if error.ctx else "rekindle"
+    help_hint = f"`{path} --help` shows its options"
+    known = {name for one in error.ctx.command.params for name in one.opts} if error.ctx else set()
+    if isinstance(error, click.NoSuchOption) and not DIALECTS.keys() & path.split()[1:2]:
+        from rekindle.cli.foreign_words import FLAGS
+
+        hint = FLAGS.get(error.option_name, "")
+        if hint and not (hint.startswith("--dry-run") and "--dry-run" not in known):
+            return UsageError(f"{path} has no option {error.option_name}", hint=hint)
+    text, form = _plain_message(error, path)
+    extra = re.fullmatch(r"Got unexpected extra argument \((.*)\)", text)
+    if extra is not None and "-w" in known:
+        return UsageError(text, hint=f"did you mean `{path} -w {shlex.quote(extra[1])}`?")
+    return UsageError(text, hint=f"{form}; {help_hint}" if form else help_hint)
+
+
+def _plain_message(error: click.UsageError, path: str) -> tuple[str, str]:
+    """Return the message of an error with the value as typed, and how the option or argument is written, if known."""
+    parameter = getattr(error, "param", None)
+    if isinstance(error, click.BadOptionUsage) and error.ctx is not None:
+        parameter = next((one for one in error.ctx.command.params if error.option_name in one.opts), None)
+    if not isinstance(parameter, click.Parameter):
+        return error.format_message(), ""
+    is_option = isinstance(parameter, click.Option)
+    metavar = parameter.metavar or (parameter.type.name if is_option else parameter.name or "").upper()
+    if isinstance(parameter.type, click.Choice):
+        metavar = "|".join(map(str, parameter.type.choices))
+    form = f"{parameter.opts[0]} {metavar}".rstrip() if is_option else f"{path} {metavar}"
+    if isinstance(error, click.MissingParameter) or type(error) is not click.BadParameter:
+        return error.format_message(), f"`{form}`"
+    message = error.message.replace("is not a valid integer range", "is not a whole number")
+    message = re.sub(r"is not a valid (integer|float)", r"is not a number", message)
+    message = re.sub(r"is not in the range x>=(\S+?)\.$", r"is less than \1.", message)
+    message = re.sub(r"is not in the range (\S+?)<=x<=(\S+?)\.$", r"is not between \1 and \2.", message)
+    name = " / ".join(parameter.opts) if is_option else metavar.strip("[].")
+    return f"{name}: {message.rstrip('.')}", f"`{form}`"
+
+
+def _anywhere(words: list[str], typed: Typed) -> object:
+    """Run a command line, in which --store and --json may stand anywhere. An option that a command does not know is
+    moved to where it belongs: --store to the front, --json to the command at the end."""
+    end = words.index("--") if "--" in words else len(words)
+    json_moved = False
+    while True:
+        try:
+            return cli.main(args=words, prog_name="rekindle", standalone_mode=False, obj=typed)
+        except click.NoSuchOption as error:
+            found = [at for at in range(end) if words[at].partition("=")[0] == error.option_name]
+            if error.option_name == "--store" and found and found[-1]:
+                at = found[-1]
+                after = at + (1 if "=" in words[at] else 2)
+                if after > end:
+                    raise UsageError("--store needs a value", hint="--store FOLDER, or a URL") from None
+                words = [*words[at:after], *words[:at], *words[after:]]
+            elif error.option_name == "--json" and found and not json_moved:
+                json_moved = True
+                words = [*words[: found[0]], *words[found[0] + 1 : end], "--json", *words[end:]]
+            else:
+                raise
+
+
+def _one_store(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> str | None:
+    """Return the store that --store names. Raise UsageError for different ones."""
+    if len(different := dict.fromkeys(urls)) > 1:
+        raise UsageError(f"--store names {len(different)} stores: {', '.join(different)}", hint="name one store")
+    return urls[0] if urls else None
 
 
 class _Root(LazyGroup):
@@ -107,6 +187,8 @@ class _Root(LazyGroup):
 )
 @click.option(
     "--store",
+    multiple=True,
+    callback=_one_store,
     metavar="URL",
     help=STORE_HELP,
 )
@@ -138,20 +220,22 @@ def import_history() -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script for a shell.
+    """Print the completion script for a shell: for bash 4.4, zsh, and fish 3.4 or newer.
+
+    It completes commands, options, files, and what is in the store: jobs, workflows, attempts. New shells read the
+    script from the files below; zsh only if `fpath=(~/.zfunc $fpath)` is before `compinit` in ~/.zshrc. If the folder
+    of the file is missing, make it first: `mkdir -p ~/.local/share/bash-completion/completions` for bash.
 
     \b
     Example:
       rekindle completion bash > ~/.local/share/bash-completion/completions/rekindle
-      rekindle completion zsh > ~/.zfunc/_rekindle
+      mkdir -p ~/.zfunc && rekindle completion zsh > ~/.zfunc/_rekindle
       rekindle completion fish > ~/.config/fish/completions/rekindle.fish
+      source <(rekindle completion bash)      only in this shell
     """
-    from click.shell_completion import get_completion_class
+    from rekindle.cli.completion import script
 
-    root = click.get_current_context().find_root().command
-    complete = get_completion_class(shell)
-    assert complete is not None
-    click.echo(complete(root, {}, "rekindle", "_REKINDLE_COMPLETE").source())
+    click.echo(script(shell), nl=False)
 
 
 def _require_working_directory(*, elsewhere: bool) -> None:

@@ -8,7 +8,8 @@ import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from datetime import date
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +34,17 @@ When = Literal["completed", "finished"]
 """Which final states of its parents a job waits for."""
 
 
+HookEvent = Literal["failed", "stopped", "finished"]
+"""When a hook runs. A run of a workflow ends when no job of it is claimed or running, or can start by itself.
+
+- failed: a run has ended, and failed jobs are left
+- stopped: a run was interrupted, timed out, or ended by the guards of `supervise`; or jobs were canceled
+- finished: a run has ended, whatever the states of its jobs
+"""
+
+HOOK_EVENTS: tuple[HookEvent, ...] = get_args(HookEvent)
+
+
 class Resources(msgspec.Struct, frozen=True):
     """The resources of one attempt."""
 
@@ -41,6 +53,7 @@ class Resources(msgspec.Struct, frozen=True):
     gpus: int = 0
     time: float | None = None  # seconds of wall time; None: no limit
     licences: tuple[tuple[str, int], ...] = ()  # (name, count), sorted by name
+    options: tuple[str, ...] = ()  # for the engine of a batch executor (sbatch: "--partition=gpu"), as the user wrote
 
 
 class Each(msgspec.Struct, frozen=True):
@@ -88,6 +101,13 @@ class RetryRule(msgspec.Struct, frozen=True):
     start: Literal["beginning", "failed-step"] = "beginning"
 
 
+class Quarantine(msgspec.Struct, frozen=True):
+    """A known problem of a job: its failures do not fail the batch before the end of the day `until`, in UTC."""
+
+    until: date
+    why: str
+
+
 class JobTemplate(msgspec.Struct, frozen=True):
     """The part of a job definition shared by all jobs of one spec entry. Texts may contain `${…}` (see
     texts.substitution)."""
@@ -111,6 +131,9 @@ class JobTemplate(msgspec.Struct, frozen=True):
     optional: tuple[str, ...] = ()  # inputs that may be missing
     leave_running: bool = False  # do not kill processes left by its steps after a completed attempt
     partial: Literal["keep", "aside"] = "keep"  # what happens to the outputs of an attempt that does not complete
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)  # to filter by; they have no effect on a run
+    quarantine: Quarantine | None = None
+    rerun_forbidden: str = ""  # why the job must not run twice; "": it may
 
     @property
     def runs_whenever(self) -> bool:
@@ -126,6 +149,23 @@ class JobNode(msgspec.Struct, frozen=True):
     binding: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
+class Hook(msgspec.Struct, frozen=True):
+    """A command or a URL, and the event that it is for."""
+
+    event: HookEvent
+    run: str | tuple[str, ...] | None = None  # a shell command line, or an argument vector
+    url: str | None = None  # http or https; may contain ${env.NAME}
+
+    @property
+    def target(self) -> str:
+        """The command, or the URL as far as it is safe to show: its path may be a secret."""
+        if self.url is not None:
+            scheme, _, rest = self.url.partition("://")
+            host = rest.partition("/")[0].partition("?")[0]
+            return f"{scheme}://{host.rpartition('@')[2]}" + ("/…" if len(host) < len(rest) else "")
+        return self.run if isinstance(self.run, str) else " ".join(self.run or ())
+
+
 class Definition(msgspec.Struct, frozen=True):
     """A checked workflow: names are unique, edges have no cycle, every `${…}` is known."""
 
@@ -139,6 +179,7 @@ class Definition(msgspec.Struct, frozen=True):
     params: Mapping[str, Any] = msgspec.field(default_factory=dict)  # with `--param` applied
     source: str | None = None  # absolute path of the spec file; None: built by the Python API
     source_digest: str | None = None  # BLAKE3 of the spec file
+    hooks: tuple[Hook, ...] = ()  # at most one for each event
 
 
 def select_portion(definition: Definition, first: str | None = None, last: str | None = None) -> Definition:

@@ -26,7 +26,7 @@ RekindleError                   what is wrong, about what, and what to do next
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -34,6 +34,8 @@ class RekindleError(Exception):
     """What went wrong, about what, and what to do next."""
 
     exit_code = 1
+    document: Mapping[str, object] | None = None
+    """What a command prints beside the error where it prints JSON."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -101,6 +103,7 @@ class RefusedJob(NamedTuple):
     id: int
     name: str
     why: str
+    kind: str = ""  # "forbidden": it must not run twice
 
 
 class PlanRefused(Refused):
@@ -172,3 +175,10 @@ class JournalError(RekindleError):
 
 class ExecutorError(RekindleError):
     """Attempts cannot be started."""
+
+
+def missing_extra(error: ModuleNotFoundError, what: str, extra: str) -> RekindleError:
+    """Return the error for what needs a module of an extra that is not installed."""
+    return RekindleError(
+        f"{what} needs the Python module {error.name}, which is not installed", hint=f"pip install 'rekindle[{extra}]'"
+    )

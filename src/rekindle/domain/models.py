@@ -165,6 +165,7 @@ class RunnerCapacity(msgspec.Struct, frozen=True):
     licences: Mapping[str, int] = msgspec.field(default_factory=dict)
     workflow: int | None = None  # it runs only jobs of this workflow; None: of all
     chosen: bool = False  # it runs only selected jobs
+    placement: str | None = None  # the address of the engine that runs its attempts ("": its own); None: its own host
 
 
 class Runner(msgspec.Struct, frozen=True):
@@ -191,6 +192,11 @@ class Runner(msgspec.Struct, frozen=True):
     store: str | None = None  # the absolute store folder when it registered; None: not recorded
     elsewhere: bool = False
     offer: RunnerCapacity | None = None  # None: not recorded
+    skew: float = 0.0  # whole seconds by which the clock of `expires` is ahead of that of the process that read the row
+
+    def expired_for(self, now: float) -> float:
+        """Return how many seconds ago the lease has expired when the clock of this process shows `now`."""
+        return now + self.skew - self.expires
 
 
 class StateChange(msgspec.Struct, frozen=True):

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.texts.quantities import Amount, parse_duration, parse_size
 from rekindle.domain.texts.substitution import find_references
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from rekindle.domain.definition import Resources
 
 _MOST = 2**63
@@ -25,7 +28,20 @@ _FACTOR_FORM = "a factor is written like x1.5"
 
 
 class Overrides(msgspec.Struct, frozen=True):
-    """The values of `--set`, `--env`, `--memory`, `--time` and `--cpus`. Memory is in bytes, time in seconds."""
+    """Other values for the next attempts of rerun jobs: `--set`, `--env`, `--memory`, `--time` and `--cpus`.
+
+    Args:
+        params: Parameters by name, each a JSON value.
+        env: Environment variables by name. A value may use `${params.x}`, `${matrix.x}`, `${job.name}` and `${env.X}`.
+        memory: A size with a unit, "8G", or a multiple of the current limit, "x1.5". An attribute is an Amount, in
+            bytes.
+        time: A duration with a unit, "2h" or "1h30m", a timedelta, or a multiple of the current limit, "x2". An
+            attribute is an Amount, in seconds.
+        cpus: A number of processors.
+
+    Raises:
+        BadValue: No attempt can have a value. The error names the value.
+    """
 
     params: Mapping[str, Any] = msgspec.field(default_factory=dict)
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -33,25 +49,29 @@ class Overrides(msgspec.Struct, frozen=True):
     time: Amount | None = None
     cpus: float | None = None
 
-    @classmethod
-    def asked(
-        cls,
-        params: Mapping[str, Any] | None = None,
-        env: Mapping[str, str] | None = None,
-        memory: str | None = None,
-        time: str | None = None,
-        cpus: float | None = None,
-    ) -> Overrides:
-        """Parse values as typed: `memory` "8G" or "x1.5", `time` "2h" or "x2". Raise BadValue for an invalid value."""
-        made = cls(
-            dict(params or {}),
-            dict(env or {}),
-            None if memory is None else _amount("memory", memory),
-            None if time is None else _amount("time", time),
-            cpus,
-        )
-        check_overrides(made)
-        return made
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            params: Mapping[str, Any] | None = None,
+            env: Mapping[str, str] | None = None,
+            memory: Amount | str | None = None,
+            time: Amount | str | timedelta | None = None,
+            cpus: float | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        given: dict[str, Any] = msgspec.structs.asdict(self)
+        parsed = {
+            "params": _mapping("params", given["params"]),
+            "env": _mapping("env", given["env"]),
+            "memory": _amount("memory", given["memory"], parse_size),
+            "time": _amount("time", given["time"], _seconds),
+            "cpus": _number("cpus", given["cpus"]),
+        }
+        for name, value in parsed.items():
+            msgspec.structs.force_setattr(self, name, value)
+        _check_overrides(self)
 
 
 class AppliedOverrides(msgspec.Struct, frozen=True):
@@ -116,7 +136,7 @@ def decode_overrides(text: str | None) -> AppliedOverrides:
     return NO_OVERRIDES if text is None else AppliedOverrides(**json.loads(text))
 
 
-def check_overrides(asked: Overrides) -> None:
+def _check_overrides(asked: Overrides) -> None:
     """Raise BadValue for a value that no attempt can have."""
     for name, amount in (("memory", asked.memory), ("time", asked.time)):
         if amount is None:
@@ -132,16 +152,42 @@ def check_overrides(asked: Overrides) -> None:
         _check_parameter(param, value)
 
 
-def _amount(name: str, written: str) -> Amount:
-    if written[:1] in ("x", "X"):
+def _mapping(name: str, given: object) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise BadValue(f"{name} must be a mapping of names to values, and is {given!r:.60}", hint=f'{name}={{"a": 1}}')
+    return dict(given)
+
+
+def _amount(name: str, given: object, parse: Callable[[str], float]) -> Amount | None:
+    if given is None or isinstance(given, Amount):
+        return given
+    if isinstance(given, str) and given[:1] in ("x", "X"):
         try:
-            return Amount(factor=float(written[1:]))
+            return Amount(factor=float(given[1:]))
         except ValueError:
-            raise BadValue(f"{name}: {written!r} is not a factor", hint=_FACTOR_FORM) from None
+            raise BadValue(f"{name}: {given!r} is not a factor", hint=_FACTOR_FORM) from None
     try:
-        return Amount(value=parse_size(written) if name == "memory" else parse_duration(written))
+        return Amount(value=parse(given))  # type: ignore[arg-type]  # raises BadValue for another type
     except BadValue as bad:
         raise BadValue(f"{name}: {bad.message}", hint=f"{bad.hint}; {_FACTOR_FORM}") from None
+
+
+def _seconds(given: str | timedelta) -> float:
+    if hasattr(given, "total_seconds"):  # a timedelta; importing its module here takes time at every start
+        seconds: float = given.total_seconds()
+        return seconds
+    return parse_duration(given)
+
+
+def _number(name: str, given: object) -> float | None:
+    if given is None or type(given) in (int, float):
+        return given  # type: ignore[return-value]
+    if isinstance(given, str | bytes | bool) or not hasattr(given, "__float__"):
+        raise BadValue(f"{name} must be a number, and is {given!r:.60}", hint=f"{name}=4")
+    number = float(given)  # a number of another library
+    return int(number) if number.is_integer() else number
 
 
 def _check_range(name: str, value: float | None) -> None:
@@ -150,6 +196,8 @@ def _check_range(name: str, value: float | None) -> None:
 
 
 def _check_variable(name: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise BadValue(f"the value of {name} must be a text, and is {text!r:.60}", hint=f"{name}={str(text)!r:.60}")
     if not name.replace("_", "a").isalnum() or not name.isascii() or name[:1].isdigit():
         raise BadValue(f"{name!r} cannot be the name of a variable", hint="letters, digits and _")
     if name.startswith("REKINDLE_"):
@@ -166,6 +214,8 @@ def _check_variable(name: str, text: str) -> None:
 
 
 def _check_parameter(name: str, value: Any) -> None:
+    if not isinstance(name, str):
+        raise BadValue(f"the name of a parameter must be a text, and is {name!r:.60}")
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -189,3 +239,14 @@ def resolve_amount(name: str, amount: Amount | None, has: float | None) -> float
         return f"it sets no {name}, and {name} x{factor:g} is a multiple of that: name an amount"
     value = has * factor
     return value if math.isfinite(value) and value < _MOST else f"{name} x{factor:g} of what it has is too much"
+
+
+def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
+    """Return `NAME=VALUE` words as a mapping. Raise BadValue for any other word."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise BadValue(f"{option} takes NAME=VALUE, not {text!r}", hint=f"for instance {option} alpha=0.2")
+        found[normalize_name(key)] = value
+    return found

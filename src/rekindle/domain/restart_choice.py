@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.models import Job
 from rekindle.domain.rerun.plan import Reason
-from rekindle.domain.rerun.request import FROM_FAILED_STEP, RESET_HOLD, How, RequestMode
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, RESET_HOLD, How, InternalHow, RequestMode
 from rekindle.domain.states import ACTIVE, Cause, State
 
 OWN_FAILURES = frozenset({Cause.EXIT, Cause.EXCEPTION, Cause.MISSING_OUTPUT, Cause.SUBTASKS})
@@ -28,7 +28,7 @@ RERUN_STALE = How(keep_modified=True, recovery="clear")
 """From the beginning, since a resume point would depend on changed inputs."""
 
 
-RELEASE = How(mode=RequestMode.RELEASE)
+RELEASE = InternalHow(mode=RequestMode.RELEASE)
 
 
 class Restart(msgspec.Struct, frozen=True):

@@ -152,10 +152,57 @@ class JobFilter(msgspec.Struct, frozen=True):
     ids: Sequence[int] | None = None
 
 
+SORT_FIELDS = (
+    "id",
+    "name",
+    "state",
+    "cause",
+    "started",
+    "seconds",
+    "max_rss_bytes",
+    "cpu_seconds",
+    "attempts",
+    "priority",
+)
+"""The fields that lists of jobs are sorted by."""
+
+Position = tuple[str | int | float | None, int]
+"""A place in a sorted list: the value of the field, and the id, of the job there."""
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some rows of a sorted list of jobs: the first after a position, or with `backwards` the last before it; without a
+    position, the first or last of all. Jobs with equal values follow by id; those without a value come last, whichever
+    the direction."""
+
+    field: str = "id"
+    descending: bool = False
+    position: Position | None = None
+    backwards: bool = False
+    limit: int = 200
+
+    @property
+    def beyond(self) -> Predicate:
+        """The condition for the jobs after the position, or with `backwards` before it."""
+        if self.position is None:
+            return AllOf()
+        value, number = self.position
+        same = Compare("id", Op.LT if self.backwards else Op.GT, number)
+        if self.field == "id":
+            return Compare("id", Op.GT if self.descending == self.backwards else Op.LT, number)
+        if value is None:
+            absent = AllOf((Compare(self.field, Op.EXISTS, False), same))
+            return AnyOf((Compare(self.field, Op.EXISTS, True), same)) if self.backwards else absent
+        further = Compare(self.field, Op.GT if self.descending == self.backwards else Op.LT, value)
+        parts = (further, AllOf((Compare(self.field, Op.EQ, value), same)))
+        return AnyOf(parts if self.backwards else (*parts, Compare(self.field, Op.EXISTS, False)))
+
+
 class Selection(msgspec.Struct, frozen=True):
     """A request for jobs. All parts must hold; entries of `jobs`, and of each of `also`, are alternatives.
 
-    Each of `jobs`, `workflow` and `signature` must exist; `where` and globs may match nothing."""
+    Each of `jobs`, `workflow` and `signature` must exist; `where` and globs may match nothing. `everything`: all jobs.
+    `changed`: only stale ones."""
 
     workflow: str | None = None  # id or name
     jobs: tuple[JobKey, ...] = ()
@@ -226,6 +273,7 @@ FIELDS: dict[str, FilterField] = {
 
 FIELD_PREFIXES: dict[str, str] = {
     "matrix.": "a value of the job's matrix, for instance matrix.alpha, or what lies within one: matrix.model.depth",
+    "labels.": "a label of the job's, for instance labels.team",
     "params.": "a parameter of the job's, with what actions have changed, for instance params.alpha",
     "result.": "what lies within the live attempt's result, for instance result.loss",
 }

@@ -32,7 +32,11 @@ class State(enum.IntEnum):
         try:
             return cls[key]
         except KeyError:
-            hint = _FOREIGN.get(key, "states are " + ", ".join(state.label for state in cls))
+            from rekindle.domain.texts.display import closest_word
+
+            close = closest_word(word.strip(), [state.label for state in cls])
+            listed = "states are " + ", ".join(state.label for state in cls)
+            hint = _FOREIGN.get(key) or (f"did you mean `{close}`?" if close is not None else listed)
             raise UnknownWord(f"unknown state {word!r}", hint=hint) from None
 
 
@@ -57,6 +61,8 @@ _FOREIGN = {
     "RESERVED": "FireWorks' RESERVED is `queued` here",
     "SUBMITTED": "torc's `submitted` is `running` here",
     "SUCCEEDED": "did you mean `completed`?",
+    **dict.fromkeys(("STALE", "CHANGED", "OUTDATED"), "stale is not a state: --changed selects stale jobs"),
+    "HELD": "held is not a state: filter with -f held=true",
     "PENDING": "did you mean `waiting` or `ready`?",
 }
 
@@ -150,3 +156,9 @@ def derive_state(attempt: State | None, canceled: bool, unmet: int) -> State:
     if canceled:
         return State.CANCELED
     return State.READY if unmet == 0 else State.WAITING
+
+
+def may_have_started(state: State, cause: str | None, started: float | None) -> bool:
+    """Return whether a process of an attempt may have started. Of an unfinished attempt and of a lost one, the record
+    of the start may not have been read."""
+    return started is not None or state in ACTIVE or cause == Cause.LOST.value

@@ -12,11 +12,32 @@ from typing import Any, Literal
 
 import msgspec
 
+from rekindle.domain.errors import UsageError
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import escape_surrogates
 
 SubtaskChoice = Literal["failed", "all"] | tuple[int, ...]
 """The subtasks to run when a fan-out is resumed: the incomplete ones, all, or the given indices."""
+
+
+def parse_subtasks(word: str, option: str = "--subtasks") -> SubtaskChoice:
+    """Return the choice of subtasks: `failed`, `all`, or indices and ranges (`0,3-5`). Raise UsageError otherwise."""
+    if word == "failed":
+        return "failed"
+    if word == "all":
+        return "all"
+    indices: set[int] = set()
+    for part in word.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"{option} takes failed, all or numbers, not {part!r}", hint=f"{option} 0,3-5")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high - low >= 10_000_000:
+            raise UsageError(f"{option}: {part!r} is no range", hint="the smaller number comes first: 3-5")
+        indices.update(range(low, high + 1))
+    if not indices:
+        raise UsageError(f"{option} names no subtask", hint="it takes failed, all or numbers like 0,3-5")
+    return tuple(sorted(indices))
 
 
 class Subtask(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from rekindle.domain.errors import SlowPattern
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests
+from rekindle.domain.rerun.request import FROM_BEGINNING, InternalHow, RequestMode, Requests
 from rekindle.domain.retry import FailedAttempt, Retry, decide_retry, match_errors, retries_lost
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.patterns import SEARCH_SECONDS, compile_pattern
@@ -42,10 +42,12 @@ SHORT_SECONDS = 0.05
 
 class RetryErrorMatches(msgspec.Struct, frozen=True):
     """By attempt, for failed attempts whose policies name an `error`: the rules whose error was found or that name
-    none. `slow` holds a pattern whose search timed out, which counts as not found."""
+    none. `slow` holds a pattern whose search timed out, which counts as not found. `most`: how many retries policies
+    may still make in this run; None: any number."""
 
     policies: Mapping[int, tuple[RetryRule, ...]] = msgspec.field(default_factory=dict)
     slow: Mapping[int, str] = msgspec.field(default_factory=dict)
+    most: int | None = None
 
 
 class RetryErrorSearch:
@@ -100,9 +102,11 @@ def apply_retries(
     now: float,
     exists: Exists,
     errors: Mapping[int, tuple[RetryRule, ...]] | None = None,
-) -> set[int]:
+    most: int | None = None,
+) -> tuple[set[int], int]:
     """Rerun the jobs whose live attempt failed and whose policy allows a retry. Jobs whose cancellation was requested
-    are skipped. The attempts have ended and their jobs' states have changed. Return the jobs that run again.
+    are skipped. The attempts have ended and their jobs' states have changed. Return the jobs that run again, and how
+    many do not because they are more than `most`: the first ones by id run again.
 
     `exists`: see `KnownPaths`. `errors` are the policies of a RetryErrorSearch; for attempts that were not searched,
     rules that name an error do not match."""
@@ -113,7 +117,7 @@ def apply_retries(
     }
     policies = _policies(archive, sorted(failed))
     if not policies:
-        return set()
+        return set(), 0
     before = archive.reruns.retries([job.id for job, _ in policies])
     decided = {}
     for job, template in policies:
@@ -124,7 +128,8 @@ def apply_retries(
         decision = decide_retry(policy, _failed_attempt(job, template, ending, known, before.get(job.id, 0)))
         if decision is not None:
             decided[job.id] = decision
-    return _apply_decisions(archive, decided, now, exists)
+    chosen = dict(sorted(decided.items())[:most])
+    return _apply_decisions(archive, chosen, now, exists), len(decided) - len(chosen)
 
 
 def bounded_by_policy(archive: Snapshot, jobs: Sequence[int]) -> set[int]:
@@ -164,13 +169,13 @@ def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float
         for host in {one.avoids for one in decided.values() if one.avoids is not None}
     }
     why = {job: (one.reason(alone=alone.get(one.avoids or "", False)),) for job, one in decided.items()}
-    requests = Requests({job: _how_to_retry(one, now) for job, one in decided.items()})
+    hows = {job: _how_to_retry(one, now) for job, one in decided.items()}
+    requests = Requests(hows)
     views, graph, earlier = planning_views(archive, requests)
     plan = plan_rerun(views, graph, requests, exists, why, earlier)
     if plan.refused:  # a job that cannot resume at its failed step starts from the beginning
         refused = {job.id for job in plan.refused}
-        hows = {job: _from_beginning(how) if job in refused else how for job, how in requests.hows.items()}
-        requests = Requests(hows)
+        requests = Requests({job: _from_beginning(how) if job in refused else how for job, how in hows.items()})
         plan = plan_rerun(views, graph, requests, exists, why, earlier)
     if plan.jobs:
         jobs = [job.id for job in plan.jobs]
@@ -178,8 +183,8 @@ def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float
     return {job.id for job in plan.jobs}
 
 
-def _how_to_retry(one: Retry, now: float) -> How:
-    how = How(
+def _how_to_retry(one: Retry, now: float) -> InternalHow:
+    how = InternalHow(
         start=one.rule.start,
         overrides=one.overrides,
         keep_modified=True,
@@ -190,8 +195,8 @@ def _how_to_retry(one: Retry, now: float) -> How:
     return _from_beginning(how) if one.rule.start == FROM_BEGINNING else how
 
 
-def _from_beginning(how: How) -> How:
-    return How(mode=RequestMode.REPEAT, overrides=how.overrides, not_before=how.not_before, avoids=how.avoids)
+def _from_beginning(how: InternalHow) -> InternalHow:
+    return InternalHow(mode=RequestMode.REPEAT, overrides=how.overrides, not_before=how.not_before, avoids=how.avoids)
 
 
 def _note(retries: Sequence[Retry]) -> str:
@@ -218,7 +223,7 @@ def apply_repeats(
     if not left:
         return set()
     archive.require_alone()
-    requests = Requests({job: How(mode=RequestMode.REPEAT, repeats=more) for job, more in left.items()})
+    requests = Requests({job: InternalHow(mode=RequestMode.REPEAT, repeats=more) for job, more in left.items()})
     why = {job: (Reason(ReasonKind.REPEAT, {"left": more}),) for job, more in left.items()}
     views, graph, earlier = planning_views(archive, requests)
     plan = plan_rerun(views, graph, requests, exists, why, earlier)

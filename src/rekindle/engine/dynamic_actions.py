@@ -86,7 +86,7 @@ def redefine_added(session: Session, changed: Mapping[int, tuple[JobTemplate, Ma
             archive.dynamic_actions.redefine(number, workflow.revision, mine)
             archive.events.add(now, "redefined", number, {"jobs": len(mine), "first": min(mine)})
         registered = archive.runners.alive()
-    notify(session.store.folder, live_runners(registered, now))
+    notify(session.store, live_runners(registered, now))
 
 
 def apply_dynamic_actions(

@@ -12,7 +12,7 @@ import msgspec
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, NewAttempt, StepOutcome
 from rekindle.domain.rerun.plan import FanOutView, JobGraph, JobView
-from rekindle.domain.rerun.request import FROM_BEGINNING, How, Requests
+from rekindle.domain.rerun.request import FROM_BEGINNING, How, Requests, is_automatic
 from rekindle.domain.rerun.resolve import pinned_attempts
 from rekindle.domain.rerun.start import completed_steps
 from rekindle.domain.states import Cause, State
@@ -59,11 +59,12 @@ def end_subtasks(archive: Transaction, endings: Iterable[AttemptEnd]) -> None:
 
 
 def planning_views(
-    archive: Snapshot, requests: Requests
+    archive: Snapshot, requests: Requests, read: tuple[dict[int, JobView], JobGraph] | None = None
 ) -> tuple[Mapping[int, JobView], JobGraph, Mapping[int, JobView]]:
-    """Return (views, graph, views by earlier definitions): all that the planner reads for these requests."""
-    alone = {job for job, how in requests.hows.items() if how.automatic}
-    views, graph = archive.reruns.views(sorted(requests.hows), alone)
+    """Return (views, graph, views by earlier definitions): all that the planner reads for these requests. `read`: the
+    jobs, their descendants and the parents of both, for a caller with several requests of the same jobs."""
+    alone = {job for job, how in requests.hows.items() if is_automatic(how)}
+    views, graph = read or archive.reruns.views(sorted(requests.hows), alone)
     views = with_sources(archive, views, requests)
     earlier = archive.reruns.defined_by(views, pinned_attempts(views, graph, requests))
     resumed = jobs_to_resume(requests)

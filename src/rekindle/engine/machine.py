@@ -32,11 +32,16 @@ def capacity_owner(room: Capacity) -> str:
     return "this machine" if room == machine_capacity() else "this runner"
 
 
+def files_needed(slots: int) -> int:
+    """Return how many files a runner with `slots` slots opens at once."""
+    return _FILES + _FILES_PER_SLOT * slots
+
+
 def raise_file_limit(slots: int) -> None:
     """Raise the soft limit of open files where it is too low for a runner with `slots` slots.
 
     Raise Refused when the hard limit is too low."""
-    needed = _FILES + _FILES_PER_SLOT * slots
+    needed = files_needed(slots)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

@@ -197,6 +197,20 @@ def _choose_canaries(inputs: PlanInputs, requests: Requests, whole: RerunPlan) -
 
 def all_refused(refused: Sequence[RefusedJob]) -> PlanRefused:
     """Return the error of a plan without jobs: no job was selected, or each was refused."""
-    first = "; ".join(f"{job.name}: {job.why}" for job in refused[:5]) or "no job is selected"
-    more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
-    return PlanRefused(f"nothing can be rerun: {first}{more}", refused=refused)
+    return PlanRefused(f"nothing can be rerun: {refusal_reasons(refused) or 'no job is selected'}", refused=refused)
+
+
+_MOST_REASONS, _MOST_NAMES = 3, 3
+
+
+def refusal_reasons(refused: Sequence[RefusedJob]) -> str:
+    """Return the reasons, each with the names of its first jobs: `a, b, c and 7 more: it is running`."""
+    by_reason: dict[str, list[str]] = {}
+    for job in refused:
+        by_reason.setdefault(job.why, []).append(job.name)
+    parts = []
+    for why, names in list(by_reason.items())[:_MOST_REASONS]:
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        parts.append(f"{', '.join(names[:_MOST_NAMES])}{more}: {why}")
+    left = sum(len(names) for names in list(by_reason.values())[_MOST_REASONS:])
+    return "; ".join([*parts, *([f"and {left:,} more"] if left else [])])

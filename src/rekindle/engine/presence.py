@@ -52,7 +52,7 @@ def presence(runner: Runner, now: float) -> Presence:
             return Presence.GONE
     elif runner.host == host_name() and runner.boot_id != boot_id():
         return Presence.GONE
-    elif runner.expires <= now:
+    elif runner.expired_for(now) >= 0:
         return Presence.EXPIRED
     return Presence.ALIVE if runner.epoch == FIRST_EPOCH else Presence.SUPERSEDED
 
@@ -88,7 +88,7 @@ def unadopted_runners(archive: Snapshot, now: float) -> list[Runner]:
 def works_elsewhere(archive: Snapshot, host: str, now: float) -> bool:
     """Return whether a runner on another host holds a lease."""
     runners = archive.runners.alive()
-    return any(one.host != host and one.expires > now and not one.elsewhere for one in runners)
+    return any(one.host != host and one.expired_for(now) < 0 and not one.elsewhere for one in runners)
 
 
 def is_process_alive(place: ProcessIdentity) -> bool | None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from rekindle.domain.states import State
+from rekindle.domain.texts.display import some_names
 from rekindle.domain.verdicts import Status, Verdict, VerdictLevel, status_of, statuses_of, worst_status
 
 if TYPE_CHECKING:
     from signal import Signals
 
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
+    from rekindle.domain.batches.quarantine import QuarantinedJobs
     from rekindle.domain.batches.supervision import Guards
     from rekindle.domain.changes.differences import Difference
     from rekindle.domain.changes.revisions import RevisionDiff
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
     from rekindle.domain.states import Cause
     from rekindle.domain.subtasks import Subtask
+    from rekindle.domain.texts.name_sets import NameIndex
+    from rekindle.engine.allocation import Allocation
+    from rekindle.journal.batches import ElementWait
     from rekindle.store.archive import Snapshot
 
 Row = TypeVar("Row")
@@ -85,6 +90,7 @@ class WorkflowStatus(msgspec.Struct, frozen=True):
     delayed: int = 0  # jobs whose retry delay has not passed
     leaving: int = 0  # archived, canceled attempts that have not ended yet
     found: Mapping[VerdictLevel, int] = msgspec.field(default_factory=dict)  # jobs with each bad verdict
+    quarantined: tuple[QuarantinedJobs, ...] = ()  # failed jobs that have a quarantine
 
     @property
     def status(self) -> Status:
@@ -99,6 +105,9 @@ class WorkflowStatus(msgspec.Struct, frozen=True):
     canaries: tuple[CanaryGroup, ...] = ()  # that wait for their canaries, or whose canaries failed
     overtaken: int = 0  # completed jobs that are stale because a job they need is not done
     unfit: tuple[UnfitJobs, ...] = ()  # jobs that need more than any runner has
+    element_waits: Mapping[ElementWait, int] = msgspec.field(
+        default_factory=dict
+    )  # how many elements of the store's runners have not started, by the reason that their engine gives
 
     @property
     def spec_changed(self) -> bool | None:
@@ -134,7 +143,13 @@ class JobRow(NamedTuple):
 
 
 class SubmitResult(msgspec.Struct, frozen=True):
-    """The result of a submission: a new workflow (`created`), an `unchanged` one, or a new revision."""
+    """The result of a submission: the `workflow` (id), its `name`, its `revision` and its number of `jobs`.
+
+    - `created`: it is new; `unchanged`: the revision is the latest one as it was.
+    - `added`, `retired`, `changed`: the names of jobs that a new revision added, left out or changed.
+    - `rerun`: the rerun of kind `revision` that records the submission, and `plan`: what it did to jobs.
+    - `params`: changed parameters, and `using`: how many jobs use one of them.
+    - `replaces`: the workflow's previous file, or "Python"; None: it is the same. `warnings`: what may be a mistake."""
 
     workflow: int
     name: str
@@ -145,26 +160,37 @@ class SubmitResult(msgspec.Struct, frozen=True):
     added: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
-    rerun: int | None = None  # of kind `revision`, which records the submission
-    plan: RerunPlan | None = None  # the changes that a new revision made to jobs
-    params: tuple[Difference, ...] = ()  # parameters that the revision changed
-    using: int = 0  # jobs that use one of these parameters
+    rerun: int | None = None
+    plan: RerunPlan | None = None
+    params: tuple[Difference, ...] = ()
+    using: int = 0
     warnings: tuple[str, ...] = ()
-    replaces: str | None = None  # the workflow's previous file, or "Python"; None: unchanged
+    replaces: str | None = None
 
 
 class SubmitPreview(msgspec.Struct, frozen=True):
-    """The result that a submission would have."""
+    """The result that a submission would have (`submitted`), and its differences from the latest revision (`diff`:
+    empty for a new workflow)."""
 
     submitted: SubmitResult
-    diff: RevisionDiff = msgspec.field(
-        default_factory=lambda: _no_diff()
-    )  # from the latest revision; empty for a new workflow
+    diff: RevisionDiff = msgspec.field(default_factory=lambda: _no_diff())
+
+
+class JobNames(msgspec.Struct, frozen=True):
+    """Names of jobs by id, and all names of their workflows, if they were read."""
+
+    names: Mapping[int, str]
+    index: NameIndex | None = None
 
 
 class PlannedRerun(msgspec.Struct, frozen=True):
-    """A rerun that is planned and not applied. `request` is recorded with it. `children`: for each job of the plan, the
-    jobs that need it, if the planner loaded them."""
+    """A rerun that is planned and not applied.
+
+    - `plan`: what it does to each job. `children`: the jobs that need each job of the plan, if the planner loaded them.
+    - `request`, `note` and `kind` are recorded with it. `canaries`: groups whose canaries run first.
+    - `planned_submission`: a revision that is submitted just before it, in the same transaction.
+    - `selected`: the jobs that matched the request in the plan's snapshot, and their `workflows`.
+    - `names`: those of all jobs of the workflows, to show sets of jobs; None: they were not read."""
 
     plan: RerunPlan
     request: Mapping[str, Any]
@@ -172,9 +198,10 @@ class PlannedRerun(msgspec.Struct, frozen=True):
     kind: Literal["manual", "restart", "run", "reset", "supervise"] = "manual"
     children: Mapping[int, Sequence[int]] = msgspec.field(default_factory=dict)
     planned_submission: PlannedSubmission | None = None
-    canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
-    selected: tuple[int, ...] = ()  # the jobs that matched the request in the plan's snapshot
-    workflows: tuple[Workflow, ...] = ()  # of the selected jobs, as in the plan's snapshot
+    canaries: tuple[CanaryChoice, ...] = ()
+    selected: tuple[int, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
+    names: NameIndex | None = None
 
 
 class PlannedSubmission(msgspec.Struct, frozen=True):
@@ -191,33 +218,36 @@ class PlannedSubmission(msgspec.Struct, frozen=True):
 
 
 class PlannedRestart(msgspec.Struct, frozen=True):
-    """A restart that is planned and not applied. `proposal` is None if there is nothing to do."""
+    """A restart that is planned and not applied. `proposal` is None if there is nothing to do. Not restarted are
+    `running` jobs, those that failed and are current (`stays`), and completed ones without a basis (`unknown`)."""
 
     proposal: PlannedRerun | None
-    running: tuple[Job, ...]  # not restarted
-    stays: tuple[Job, ...]  # failed and current: not restarted
-    unknown: tuple[int, ...] = ()  # completed, with nothing to compare
+    running: tuple[Job, ...]
+    stays: tuple[Job, ...]
+    unknown: tuple[int, ...] = ()
 
 
 class AcceptedChanges(msgspec.Struct, frozen=True):
-    """The changes that were accepted: the plan holds the jobs with their changes and resets nothing. `rerun` is None
-    if all jobs were current already."""
+    """The changes that were accepted: the `plan` holds the jobs with their changes and resets nothing. `rerun` is None
+    if all jobs were `current` already (ids)."""
 
     rerun: int | None
     plan: RerunPlan
-    current: tuple[int, ...]  # jobs without changes
+    current: tuple[int, ...]
 
 
 class AppliedRerun(msgspec.Struct, frozen=True):
-    """A rerun that was applied, and whether a runner is alive to run its jobs."""
+    """A rerun that was applied: its number (`rerun`) and its `plan`. `ready`: how many jobs it made READY, without
+    those that it holds (`held`). `runner_alive`: whether a runner will run them. `submitted`: the submission made with
+    it. `canaries`: groups whose canaries run first."""
 
     rerun: int
     plan: RerunPlan
-    ready: int  # jobs that the plan made READY, without held ones
+    ready: int
     runner_alive: bool
-    held: int = 0  # jobs that the plan holds
-    submitted: SubmitResult | None = None  # the submission that was made with it
-    canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
+    held: int = 0
+    submitted: SubmitResult | None = None
+    canaries: tuple[CanaryChoice, ...] = ()
 
 
 class ReattachedJob(msgspec.Struct, frozen=True):
@@ -237,7 +267,8 @@ class ReattachedJob(msgspec.Struct, frozen=True):
 
 
 class ReattachResult(msgspec.Struct, frozen=True):
-    """The result of reattaching jobs. `rerun`: the rerun of those that were lost."""
+    """The result of reattaching: what was found of each of the `jobs`, whether a runner is alive to run them
+    (`runner_alive`), and the `rerun` of those that were lost."""
 
     jobs: tuple[ReattachedJob, ...]
     runner_alive: bool
@@ -276,38 +307,37 @@ class ReconcileResult(msgspec.Struct, frozen=True):
         return f"{runners} {', '.join(map(str, self.runners))} died; jobs: {'; '.join(parts)}"
 
 
-def some_names(names: Sequence[str], most: int = 5) -> str:
-    """Return the first `most` names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 class UndoneRerun(msgspec.Struct, frozen=True):
-    """A rerun that was undone, and its jobs with their states now."""
+    """A rerun that was undone: its number (`rerun`), its `jobs` (id, name, state now), and the files that were
+    `restored`."""
 
     rerun: int
     jobs: tuple[tuple[int, str, State], ...]
-    restored: tuple[str, ...] = ()  # files that were restored
+    restored: tuple[str, ...] = ()
 
 
 class CancelResult(msgspec.Struct, frozen=True):
-    """The result of cancel, by job id."""
+    """The result of cancel, by job id: `now` had not started and are canceled; `asked` run, and their runner has been
+    asked to cancel them (those in `over` have ended by now); `ended` had ended before (those in `left_out` no longer
+    wait for canaries); `moved` have changed since they were selected, and are unchanged. `reconciled`: what dead
+    runners had left, before and after."""
 
-    now: tuple[int, ...]  # had not started; canceled at once
-    asked: tuple[int, ...]  # running; their runner has been asked to cancel them
-    ended: tuple[int, ...]  # had ended before; unchanged
-    left_out: tuple[int, ...] = ()  # of `ended`: no longer wait for canaries
-    over: tuple[int, ...] = ()  # of `asked`: have ended by now
-    reconciled: tuple[ReconcileResult, ...] = ()  # before and after canceling
-    moved: tuple[RefusedJob, ...] = ()  # have changed since they were selected; unchanged
+    now: tuple[int, ...]
+    asked: tuple[int, ...]
+    ended: tuple[int, ...]
+    left_out: tuple[int, ...] = ()
+    over: tuple[int, ...] = ()
+    reconciled: tuple[ReconcileResult, ...] = ()
+    moved: tuple[RefusedJob, ...] = ()
 
 
 class HoldResult(msgspec.Struct, frozen=True):
-    """The result of hold or release, by job id."""
+    """The result of hold or release, by job id: `changed`, those that were so `already`, and those that have `moved`:
+    they have changed since they were selected, and are unchanged."""
 
     changed: tuple[int, ...]
     already: tuple[int, ...]
-    moved: tuple[RefusedJob, ...] = ()  # have changed since they were selected; unchanged
+    moved: tuple[RefusedJob, ...] = ()
 
 
 class LogFile(msgspec.Struct, frozen=True):
@@ -321,36 +351,6 @@ class LogFile(msgspec.Struct, frozen=True):
     subtask: Subtask | None = None  # the item
 
 
-class OutputDiff(msgspec.Struct, frozen=True):
-    """An output that differs between two attempts. Pairs hold the value of the first and of the second attempt."""
-
-    name: str
-    at: tuple[str | None, str | None]  # path of its content, in place or saved
-    lost: tuple[str | None, str | None]  # why its content is not available
-    lines: tuple[str, ...] = ()  # that differ, prefixed with `- ` and `+ `
-    why: str = ""  # why there are no lines though both contents exist
-
-
-class LogDivergence(msgspec.Struct, frozen=True):
-    """The first line in which the logs of two attempts differ; None where a log has ended."""
-
-    step: str
-    stream: Literal["stdout", "stderr"]
-    line: int  # from 1
-    a: str | None
-    b: str | None
-
-
-class AttemptComparison(msgspec.Struct, frozen=True):
-    """Two attempts and their differences."""
-
-    a: Attempt
-    b: Attempt
-    fields: Sequence[Difference]
-    outputs: tuple[OutputDiff, ...]
-    logs: tuple[LogDivergence, ...]
-
-
 class WorkOptions(msgspec.Struct, frozen=True):
     """Options of a runner.
 
@@ -359,18 +359,21 @@ class WorkOptions(msgspec.Struct, frozen=True):
     `claim_for`: seconds after which the runner claims no more jobs; it waits for running attempts.
     `only`: a condition that holds for each job at the time of its claim.
     `most`: the number of attempts after which the runner ends.
+    `allocation`: its size and end bound the run; None: the one of Slurm that the process runs in, if any.
     `linger`: wait for attempts of other runners and for jobs whose retry delay has not passed.
     `place`: returns the working folder of a job with `workdir: attempt`, from the job, the attempt's id and the time of
     the claim. Ignored for an attempt that continues in an earlier folder, or in a copy that must not be mixed with
     other files."""
 
     workflow: str | None = None
-    slots: int | None = None  # None: one per processor
-    executor: str = "local"
+    slots: int | None = None  # None: one per processor of the allocation or machine
+    executor: str | None = None  # its name; None: $REKINDLE_EXECUTOR and $REKINDLE_ADDRESS, else local
+    address: str | None = None  # of the engine that the executor uses; None: its own
+    executor_options: tuple[str, ...] = ()  # for the executor's engine, as they are
     watch: bool = False  # wait for new jobs until interrupted
     wait_timeout: float | None = None
     leave_on_interrupt: bool = False
-    memory: int | None = None  # bytes for jobs; None: the machine's memory
+    memory: int | None = None  # bytes for jobs; None: that of the allocation or machine
     gpus: int = 0
     licences: Mapping[str, int] = msgspec.field(default_factory=dict)
     only: Predicate | None = None
@@ -379,6 +382,8 @@ class WorkOptions(msgspec.Struct, frozen=True):
     place: Callable[[ReadyJob, int, float], GivenFolder | None] | None = None  # None: in the store
     label: str = ""  # the runner's name for users
     claim_for: float | None = None
+    allocation: Allocation | None = None
+    retries_at_most: int | None = None  # by retry policies, of all jobs together, in this run
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -406,28 +411,39 @@ class OrphanCounts(msgspec.Struct, frozen=True):
 
 
 class WorkReport(msgspec.Struct, frozen=True):
-    """The result of a run. The exit code covers the jobs that it ran: 0, 2 (failed), 5 (canceled), 6 (timed out)."""
+    """The result of a run.
+
+    - `exit_code`: 0, 2 (failed), 5 (canceled) or 6 (timed out), for the jobs that it ran.
+    - `completed`, `failed`, `canceled`: how many attempts ended so. `retried`: failed ones whose jobs ran again.
+    - `reinstated`: jobs completed by an archived attempt. `recovered`: lost attempts whose jobs run again.
+    - `counts`: the workflow's jobs by state, at the end. `held`: by reason, jobs that are ready but held.
+    - `never_fit`: jobs that need more than the runner has, each with the resource. `stuck`: jobs with processes that
+      cannot be killed. `damaged`: parts of journals that could not be read. `orphan_counts`: attempts of dead runners.
+    - `interrupted`, `signal`: a signal ended the run; `stopped`: a stop handle did. `warnings`: what may be a mistake.
+    - `quarantined`: of `failed`, jobs in quarantine, which do not count for the exit code. `not_retried`: failed
+      attempts that a policy would have retried beyond `retries_at_most`.
+    - `canaries`: groups whose canaries were decided."""
 
     exit_code: int
     completed: int
     failed: int
     canceled: int
     counts: Mapping[State, int]
-    never_fit: tuple[tuple[str, str], ...] = ()  # (job, the resource that this runner does not have)
+    never_fit: tuple[tuple[str, str], ...] = ()
     interrupted: bool = False
-    recovered: int = 0  # lost attempts of dead runners whose jobs run again
-    held: Mapping[str, int] = msgspec.field(
-        default_factory=dict
-    )  # by reason: jobs left that are ready except that they are held
-    reinstated: int = 0  # jobs completed by an archived attempt
-    retried: int = 0  # failed attempts whose jobs ran again automatically
+    recovered: int = 0
+    held: Mapping[str, int] = msgspec.field(default_factory=dict)
+    reinstated: int = 0
+    retried: int = 0
     orphan_counts: OrphanCounts = msgspec.field(default_factory=OrphanCounts)
-    stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, its processes that cannot be killed)
-    damaged: tuple[str, ...] = ()  # parts of journals that could not be read
-    canaries: tuple[CanaryGroup, ...] = ()  # whose canaries were decided during the run
-    signal: Signals | None = None  # that interrupted the run
-    stopped: bool = False  # a stop handle ended the run
+    stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    damaged: tuple[str, ...] = ()
+    canaries: tuple[CanaryGroup, ...] = ()
+    signal: Signals | None = None
+    stopped: bool = False
     warnings: tuple[str, ...] = ()
+    quarantined: int = 0
+    not_retried: int = 0
 
 
 class SuperviseOptions(msgspec.Struct, frozen=True):

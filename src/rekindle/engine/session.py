@@ -14,9 +14,9 @@ from rekindle.domain.errors import NotFound
 from rekindle.files.store_files import is_fully_durable, shared_requested, working_directory
 from rekindle.journal.paths import JOB_PROJECT_VARIABLE, JOB_STORE_VARIABLE
 from rekindle.store.archive import Store, Transaction
-from rekindle.store.opening import SCHEMES, open_store
+from rekindle.store.opening import PROJECT_STORE, SCHEMES, open_store
 
-STORE_FOLDER = ".rekindle"
+STORE_FOLDER = PROJECT_STORE
 STORE_VARIABLE = "REKINDLE_STORE"
 _ABSOLUTE = ("/", "sqlite:///", *SCHEMES, "~")
 
@@ -67,7 +67,12 @@ def open_session(
     """
     location = store_url(url, create=create, directory=directory)
     shared = shared or shared_requested(os.environ)
-    return Session(open_store(location, create=create, durable=is_fully_durable(os.environ), shared=shared))
+    try:
+        return Session(open_store(location, create=create, durable=is_fully_durable(os.environ), shared=shared))
+    except NotFound as none:
+        if url is None and STORE_VARIABLE in os.environ:
+            none.message += f", which ${STORE_VARIABLE} names"
+        raise
 
 
 def store_url(url: str | None = None, *, create: bool = False, directory: Path | None = None) -> str:
@@ -85,6 +90,15 @@ def store_url(url: str | None = None, *, create: bool = False, directory: Path |
             hint="`rekindle run SPEC` makes one; --store or $REKINDLE_STORE names one elsewhere",
         )
     return str(nearest or here / STORE_FOLDER)
+
+
+def store_beside(spec: Path) -> str | None:
+    """Return the nearest store at or above the folder of a spec, if a new store would be made in the working directory:
+    it may have the history of the spec. `spec`: a path."""
+    if os.environ.get(STORE_VARIABLE) is not None or _nearest(working_directory().absolute()) is not None:
+        return None
+    found = _nearest(spec.resolve().parent)
+    return None if found is None else str(found)
 
 
 def job_store() -> str | None:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from rekindle.domain.errors import ExecutorError, JournalError
-from rekindle.executors.pool import WorkerGone, WorkerInfo
+from rekindle.executors.pool import POOL_SUPPLY, WorkerGone, WorkerInfo
 from rekindle.executors.worker_process import WorkerProcess, reap
 from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Stop, TaskTemplate, find_disk_error
-from rekindle.journal.processes import OomKillCounter
+from rekindle.journal.processes import OomKillCounter, wait_readable
 
 _OOM_COUNT_AGE = 5.0
 """Seconds for which a count of the kernel's out-of-memory kills is reused when a worker is given work."""
@@ -25,6 +25,7 @@ class LocalExecutor:
     """Runs attempts in worker processes of this host. See `executors.pool.Executor` for the methods."""
 
     name = "local"
+    supply = POOL_SUPPLY
 
     def __init__(self, store_folder: str, python: str = sys.executable) -> None:
         """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`."""
@@ -36,14 +37,15 @@ class LocalExecutor:
         # One pipe for all workers: a byte in it says that a journal has grown.
         self._wake, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def open(self) -> WorkerInfo:
-        """Start a worker. Raise ExecutorError if an earlier one ended before it began to work: this one would too."""
+    def open(self, name: str | None = None) -> WorkerInfo:
+        """Start a worker, of this name if one is given. Raise ExecutorError if an earlier one ended before it began to
+        work: this one would too."""
         if self._failed_start is not None:
             raise ExecutorError(
                 self._failed_start,
                 hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
             )
-        worker = WorkerProcess(uuid.uuid4().hex[:12], self._store, self._wake_writer, self._python)
+        worker = WorkerProcess(name or new_worker_name(), self._store, self._wake_writer, self._python)
         self._workers[worker.info.name] = worker
         return worker.info
 
@@ -53,9 +55,9 @@ class LocalExecutor:
         process.oom_kills = self._kills.count(time.monotonic(), _OOM_COUNT_AGE)
         process.assign(tasks, work)
 
-    def cancel(self, worker: str, tokens: Sequence[str]) -> None:
+    def cancel(self, worker: str, tokens: Sequence[str], allocation: str = "") -> None:
         """Cancel these attempts."""
-        self._order(worker, Cancel(tuple(tokens)))
+        self._order(worker, Cancel(tuple(tokens), allocation))
 
     def recall(self, worker: str) -> None:
         """Ask for the attempts that have not started."""
@@ -119,6 +121,11 @@ class LocalExecutor:
             os.close(self._wake_writer)
             self._wake = self._wake_writer = -1
 
+    @property
+    def workers(self) -> dict[str, WorkerProcess]:
+        """Return the workers that have not been reaped, by name."""
+        return dict(self._workers)
+
     def _worker(self, name: str) -> WorkerProcess:
         try:
             return self._workers[name]
@@ -162,9 +169,7 @@ class LocalExecutor:
 
     def _kill(self, worker: WorkerProcess) -> None:
         worker.kill()
-        poll = select.poll()
-        poll.register(worker.handle, select.POLLIN)
-        poll.poll()
+        wait_readable((worker.handle,))
         self._reap(worker)
 
     def _reap(self, worker: WorkerProcess) -> None:
@@ -173,18 +178,20 @@ class LocalExecutor:
         self._gone.append(WorkerGone(name))  # also when reaping raises
         lines = worker.stderr_tail().strip().splitlines()
         reap(worker, self._kills)
-        if not worker.opened:
+        if worker.work.opened is None and not worker.work.sealed:
             self._failed_start = (
                 f"worker {name} ended before it began to work{': ' if lines else ''}{''.join(lines[-1:])}"
             )
 
     def _dead(self) -> list[WorkerProcess]:
         """Return the workers whose process has ended."""
-        poll = select.poll()
-        for worker in self._workers.values():
-            poll.register(worker.handle, select.POLLIN)
-        ended = {fd for fd, _ in poll.poll(0)} if self._workers else set()
+        ended = wait_readable([worker.handle for worker in self._workers.values()], 0.0)
         return [worker for worker in self._workers.values() if worker.handle in ended]
+
+
+def new_worker_name() -> str:
+    """Return the name of a new worker."""
+    return uuid.uuid4().hex[:12]
 
 
 def _raise_trouble(received: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The interface between the engine and an executor: a pool of workers on this host."""
+"""The interface between the engine and an executor: a pool of workers, on this host or in batches of elements."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from rekindle.journal.records import Ended
+
 if TYPE_CHECKING:
     from rekindle.journal.orders import Assignment, TaskTemplate
+
+
+class Supply(msgspec.Struct, frozen=True):
+    """How a runner supplies workers with attempts."""
+
+    seconds: float  # of work to queue on a worker
+    most: int  # attempts at once
+    spread: int = 1  # the least number of workers over which jobs are spread, if there are as many jobs
+    workers: int | None = None  # the most workers, unless the user says; None: one for each processor
+    cancel_seconds: float = 3.0  # how long canceled attempts may take to end, after their grace periods
+    refills: bool = True  # a worker can be given more work, and asked to give back what it has not started
+
+
+POOL_SUPPLY = Supply(0.08, 1024)
+"""So that a worker does not wait for the runner's next iteration."""
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
@@ -22,16 +39,18 @@ class WorkerInfo(msgspec.Struct, frozen=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True):
-    """A worker whose process has ended. Its journal is complete: the executor has journalled the outcome of each
-    assignment whose outcome the worker had not journalled."""
+    """A worker whose process has ended. The outcome of each of its assignments is in its journal or in `ends`, which
+    nothing journals; others had not started."""
 
     name: str
+    ends: tuple[Ended, ...] = ()
 
 
 class Executor(Protocol):
     """Runs attempts on workers. Outcomes are written to the workers' journals, and not returned here."""
 
     name: str
+    supply: Supply
 
     def open(self) -> WorkerInfo:
         """Start a worker. Raise ExecutorError if an earlier one ended before it began to work: this one would too."""
@@ -42,9 +61,9 @@ class Executor(Protocol):
         sent again. The attempts are committed to the store before this is called."""
         ...
 
-    def cancel(self, worker: str, tokens: Sequence[str]) -> None:
-        """Cancel these attempts. The worker journals CANCELED for each that has not ended. A second call for a running
-        attempt kills it without a grace period."""
+    def cancel(self, worker: str, tokens: Sequence[str], allocation: str = "") -> None:
+        """Cancel these attempts. The worker journals CANCELED for each that has not ended, with the name of the
+        `allocation` that ends if that is why. A second call for a running attempt kills it without a grace period."""
         ...
 
     def recall(self, worker: str) -> None:

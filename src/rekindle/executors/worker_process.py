@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -12,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.errors import ExecutorError
-from rekindle.domain.models import Failure, StepOutcome
-from rekindle.domain.states import Cause, State
-from rekindle.executors.dead_workers import clear_up, kill, kill_with_tokens
+from rekindle.domain.states import Cause
+from rekindle.executors.assigned_work import AssignedWork
+from rekindle.executors.dead_workers import kill, kill_with_tokens
 from rekindle.executors.pool import WorkerInfo
 from rekindle.files.store_files import make_folder, open_file
 from rekindle.journal.encoding import to_json
-from rekindle.journal.log import JournalWriter, read_past_damage, repair_end
+from rekindle.journal.log import JournalWriter, repair_end
 from rekindle.journal.orders import Assign, Assignment, Order, TaskTemplate
 from rekindle.journal.paths import clear_scratch, journal_path, scratch_path
 from rekindle.journal.processes import OomKillCounter, session_members, start_of
-from rekindle.journal.records import Closed, Ended, Opened, Record, Returned, Started, StepStarted
+from rekindle.journal.records import Closed, Record, Returned
 
 _WAKE = 3  # the descriptor of the wake pipe in a worker
 _TAIL = 2048  # bytes kept of a worker's own stderr
-_PRUNE = 8192  # assignments after which those that have ended are forgotten
 _KILL_SECONDS = 5.0  # the longest wait for a killed process to end
 
 
@@ -52,15 +50,8 @@ class WorkerProcess:
         self.handle = os.pidfd_open(pid)
         self.info = WorkerInfo(name, journal, pid, start_of(pid) or 0)
         self._backlog: deque[memoryview] = deque()
-        self.tasks: dict[int, TaskTemplate] = {}  # task templates that the worker has, by number
-        self.unfinished: dict[str, Assignment] = {}  # by token: not ended, as far as the journal has been read
-        self.current_step: dict[str, tuple[int, float]] = {}  # by token: the step begun last, and when
-        self.started: dict[str, Started] = {}  # by token: how the attempt started
+        self.work = AssignedWork(journal)
         self.oom_kills = 0  # kills by the kernel for lack of memory, counted when it was last given work
-        self.opened = False
-        self.damaged: list[str] = []  # unreadable parts of its journal
-        self._position = 0
-        self._prune_at = _PRUNE
 
     @property
     def writing(self) -> int | None:
@@ -69,13 +60,7 @@ class WorkerProcess:
 
     def assign(self, tasks: Sequence[TaskTemplate], work: Sequence[Assignment]) -> None:
         """Send the worker assignments, with the task templates that it does not have."""
-        unknown = [task for task in tasks if task.id not in self.tasks]
-        self.tasks.update((task.id, task) for task in unknown)
-        if len(self.unfinished) >= self._prune_at:
-            self.read_journal()
-            self._prune_at = 2 * len(self.unfinished) + _PRUNE
-        self.unfinished.update((one.token, one) for one in work)
-        self.order(*unknown, Assign(tuple(work)))
+        self.order(*self.work.add(tasks, work), Assign(tuple(work)))
 
     def order(self, *orders: Order) -> None:
         """Send as much of the orders as the pipe takes; `push` sends the rest."""
@@ -121,26 +106,6 @@ class WorkerProcess:
             os.close(self._orders)
         return os.waitstatus_to_exitcode(status)
 
-    def read_journal(self) -> None:
-        """Read new records of the journal, and forget assignments that have ended.
-
-        An attempt whose end stands in a damaged line stays unfinished."""
-        records, self._position, damaged = read_past_damage(self.info.journal, self._position)
-        self.damaged += [one.describe(self.info.journal) for one in damaged]
-        for record in records:
-            if isinstance(record, Started):
-                self.started[record.token] = record
-                self.current_step[record.token] = self._first_step(record.token), record.at
-            elif isinstance(record, StepStarted):
-                self.current_step[record.token] = record.step, record.at
-            elif isinstance(record, Ended):
-                self._forget(record.token)
-            elif isinstance(record, Returned):
-                for token in record.tokens:
-                    self._forget(token)
-            elif isinstance(record, Opened):
-                self.opened = True
-
     def stderr_tail(self) -> str:
         """Return the end of the worker's own stderr."""
         try:
@@ -148,32 +113,24 @@ class WorkerProcess:
         except OSError:
             return ""
 
-    def _first_step(self, token: str) -> int:
-        assignment = self.unfinished.get(token)
-        return assignment.start_step if assignment else 0
-
-    def _forget(self, token: str) -> None:
-        self.unfinished.pop(token, None)
-        self.current_step.pop(token, None)
-        self.started.pop(token, None)
-
 
 def reap(worker: WorkerProcess, kills: OomKillCounter) -> None:
     """Kill the processes that an ended worker has left, complete its journal and reap it.
 
     Raise JournalError when the journal cannot be completed: the next runner then resolves the attempts as orphans. The
     worker is reaped last, because until then its pid, and so its session, is not given to another process."""
-    worker.read_journal()
+    work = worker.work
+    work.read_journal()
     limit = time.monotonic() + _KILL_SECONDS
     while (members := session_members(worker.info.pid)) and time.monotonic() < limit:
         kill(members, limit)
-    while kill_with_tokens(worker.unfinished, limit) and time.monotonic() < limit:
+    while kill_with_tokens(work.unfinished, limit) and time.monotonic() < limit:
         pass  # others may have been started meanwhile
     repair_end(worker.info.journal)
-    worker.read_journal()
+    work.read_journal()
     code = worker.wait_for_exit()
     try:
-        if worker.unfinished or code != 0:
+        if work.unfinished or code != 0:
             _complete_journal(worker, code, kills.since(worker.oom_kills) if code == -signal.SIGKILL else None)
         clear_scratch(worker.scratch)
     except OSError as error:
@@ -186,36 +143,8 @@ def reap(worker: WorkerProcess, kills: OomKillCounter) -> None:
 def _complete_journal(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> None:
     """Journal the outcome of each unfinished assignment: lost if it had started, else returned.
 
-    With a damaged journal each may have started, and so counts as lost."""
-    now = time.monotonic()
-    started = worker.unfinished if worker.damaged else worker.started
-    lost = [one for token, one in worker.unfinished.items() if token in started]
-    unstarted = [one for token, one in worker.unfinished.items() if token not in started]
-    records: list[Record] = [_lost(worker, one, code, oom, now) for one in lost]
-    if unstarted:
-        records.append(Returned(tuple(one.token for one in unstarted), tuple(one.attempt for one in unstarted)))
-    for one in lost:
-        position = worker.current_step[one.token][0] if one.token in worker.current_step else None
-        clear_up(None if position is None else worker.scratch, one.file_prefix, one.folder, one.token, position or 0)
-        if not one.own and not worker.tasks[one.template].keeps_folder:
-            _remove_if_empty(one.folder)
-    journal = JournalWriter(worker.info.journal)
-    journal.append(*records, Closed(at=time.time()))
-    journal.close()
-
-
-def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping[str, Any] | None, now: float) -> Ended:
-    """Return the end of an attempt that ran when its worker died. `oom`: the evidence of a kill for lack of memory, or
-    None; `now` is monotonic."""
-    cause = Cause.LOST if oom is None else Cause.OOM
-    start = worker.started.get(assignment.token) or Started(assignment.attempt, assignment.token, time.time())
-    position, begun = worker.current_step.get(assignment.token, (assignment.start_step, start.at))
-    ended = max(begun, start.now(now))
-    steps = worker.tasks[assignment.template].steps
-    outcomes = tuple(  # empty for an attempt that starts after the last step
-        StepOutcome(position, step.name, State.FAILED, cause, started=begun, ended=ended)
-        for step in steps[position : position + 1]
-    )
+    `oom`: the evidence of a kill for lack of memory, or None. With a damaged journal each may have started, and so
+    counts as lost."""
     death = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     message = f"its worker (pid {worker.info.pid}) {death}"
     if oom is not None:
@@ -227,27 +156,14 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping
         "exit_code": code,
         "stderr": worker.stderr_tail(),
     }
-    if worker.damaged:
-        evidence["damaged"] = worker.damaged
-        message += "; its journal is damaged, and may have held the end"
-    return Ended(
-        attempt=assignment.attempt,
-        token=assignment.token,
-        state=State.FAILED,
-        ended=ended,
-        started=start.at,
-        cause=cause,
-        failure=Failure(message=message),
-        evidence=json.dumps(evidence),
-        steps=outcomes,
-    )
-
-
-def _remove_if_empty(folder: str) -> None:
-    try:
-        Path(folder).rmdir()
-    except OSError:
-        return  # not empty, or never made
+    ends, unstarted = worker.work.unreported(Cause.LOST if oom is None else Cause.OOM, message, evidence)
+    records: list[Record] = list(ends)
+    if unstarted:
+        records.append(Returned(tuple(one.token for one in unstarted), tuple(one.attempt for one in unstarted)))
+    worker.work.clear_up(worker.scratch)
+    journal = JournalWriter(worker.info.journal)
+    journal.append(*records, Closed(at=time.time()))
+    journal.close()
 
 
 def _signal_name(number: int) -> str:

@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import msgspec
 from blake3 import blake3
 
 from rekindle.domain.changes.fingerprints import ABSENT, INTERPRETER, METHOD, whole_key
+from rekindle.domain.texts.function_source import function_name, is_source
 from rekindle.files.bindings import ModuleTree, read_tree
 from rekindle.files.dependencies import distributions, interpreter
 from rekindle.files.digests import FileStat, file_stat, is_settled
@@ -91,7 +92,9 @@ class CodeDigester:
 
     def _close(self, functions: Sequence[str], directory: str) -> _CachedCode:
         taken = time.time_ns()
-        project = _Project(self, ModuleFinder([directory, *self._path]), functions)
+        held = {_held_module(text): text for text in functions if is_source(text)}
+        functions = [f"{_held_module(one)}:{function_name(one)}" if is_source(one) else one for one in functions]
+        project = _Project(self, ModuleFinder([directory, *self._path]), functions, held)
         files, foreign = project.imported()
         found = {METHOD: METHOD_NOW, INTERPRETER.key: interpreter(), **files}
         reach = DefinitionTracer(project)
@@ -102,6 +105,8 @@ class CodeDigester:
         else:
             found |= reach.digests()
             whole, foreign = reach.whole, reach.foreign
+        found = {key: digest for key, digest in found.items() if key.partition(":")[0] not in held}
+        whole = {name: because for name, because in whole.items() if name not in held}
         found |= project.digests(whole)
         found |= {whole_key(name): because for name, because in whole.items()}
         found |= {part.key: version for part, version in distributions(foreign).items()}
@@ -152,8 +157,12 @@ def _parsed(content: bytes, name: str, path: str, package: str) -> ModuleTree | 
 class _Project:
     """A project's modules, as files.reachable_code uses them."""
 
-    def __init__(self, sources: CodeDigester, finder: ModuleFinder, functions: Iterable[str]) -> None:
+    def __init__(
+        self, sources: CodeDigester, finder: ModuleFinder, functions: Iterable[str], held: Mapping[str, str]
+    ) -> None:
+        """`held`: the sources of functions that have no file, by the names of modules that stand for these."""
         self.finder = finder
+        self._held = {name: _parsed(text.encode(), name, ".py", "") for name, text in held.items()}
         self._sources = sources
         self._roots = {function.partition(":")[0] for function in functions}
         self._packages = {_top(root) for root in self._roots}
@@ -163,8 +172,11 @@ class _Project:
     def imported(self) -> tuple[dict[str, str], set[str]]:
         """Return the digests of the modules that the functions import, directly or not, and the top-level names of
         imported modules outside the project."""
-        found: dict[str, str] = dict.fromkeys(self._roots, ABSENT)
-        waiting = [name for root in self._roots for name in _with_parents(root)]
+        found: dict[str, str] = dict.fromkeys(self._roots - self._held.keys(), ABSENT)
+        waiting = [name for root in found for name in _with_parents(root)]
+        for tree in self._held.values():
+            imports = tree.imported if isinstance(tree, ModuleTree) else ()
+            waiting += (name for one in imports for name in _with_parents(one))
         met: set[str] = set()
         foreign: set[str] = set()
         while waiting:
@@ -196,6 +208,8 @@ class _Project:
 
     def tree(self, name: str) -> ModuleTree | str | None:
         """See files.reachable_code.ProjectModules."""
+        if name in self._held:
+            return self._held[name]
         if name not in self._trees:
             module = None if self._is_foreign(name) else self.finder.find(name)
             self._trees[name] = (
@@ -205,13 +219,18 @@ class _Project:
 
     def is_module(self, name: str) -> bool:
         """See files.reachable_code.ProjectModules."""
-        return not self._is_foreign(name) and self.finder.find(name) is not None
+        return name in self._held or (not self._is_foreign(name) and self.finder.find(name) is not None)
 
     def _is_foreign(self, name: str) -> bool:
         top = _top(name)
         if top not in self._foreign:
             self._foreign[top] = top not in self._packages and _is_foreign(self.finder, top)
         return self._foreign[top]
+
+
+def _held_module(source: str) -> str:
+    """Return the name that stands for the module of a function that is held as source."""
+    return f"source {blake3(source.encode()).hexdigest(12)}"
 
 
 def _is_foreign(finder: ModuleFinder, top: str) -> bool:

@@ -16,16 +16,21 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rekindle.domain.errors import BadValue, Refused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHARED_VARIABLE = "REKINDLE_SHARED"
 DURABILITY_VARIABLE = "REKINDLE_DURABILITY"
 
 DATABASE_FILE = "database"
 """The file in a store's folder with the URL of the store's rows, if they are in another place."""
+
+IGNORE_FILE = ".gitignore"
+"""The file in a store's folder that keeps git away from it."""
 
 PRIVATE = 0o700
 SHARED = 0o2770
@@ -124,6 +129,17 @@ def write_file(path: str | os.PathLike[str], text: str) -> None:
         file.write(text)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file of a user as a whole: a reader finds the earlier content or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
 def set_mode(path: str | int, mode: int) -> None:
     """Set a mode if possible; another user's file and file systems without modes are left alone."""
     with contextlib.suppress(OSError):
@@ -133,27 +149,27 @@ def set_mode(path: str | int, mode: int) -> None:
 def set_modes(folder: Path, *, shared: bool) -> None:
     """Make an existing store private, or share it. What jobs wrote in the folders of attempts keeps its mode."""
     mode = SHARED if shared else PRIVATE
-    for root, folders in _set_each(folder, mode):
-        depth = len(Path(root).relative_to(folder).parts)
-        if depth in _OF_ATTEMPTS and Path(root).relative_to(folder).parts[0] == "attempts":
+    for root, folders in _set_each(str(folder), mode):
+        parts = os.path.relpath(root, folder).split("/")
+        if len(parts) in _OF_ATTEMPTS and parts[0] == "attempts":
             for name in folders:
                 if name.endswith(".outputs"):
-                    set_tree(Path(root, name), mode)
+                    set_tree(f"{root}/{name}", mode)
                 elif name.endswith(".partial"):
-                    _set_partial(Path(root, name), mode)
+                    _set_partial(f"{root}/{name}", mode)
             folders[:] = [name for name in folders if name.endswith(".subtasks")]
 
 
-def set_tree(folder: Path, mode: int) -> None:
+def set_tree(folder: str, mode: int) -> None:
     """Set the mode of a folder and of all folders in it; the files get that mode without the bits to execute them."""
     for _ in _set_each(folder, mode):
         pass
 
 
-def _set_each(folder: Path, mode: int) -> Iterator[tuple[str, list[str]]]:
+def _set_each(folder: str, mode: int) -> Iterator[tuple[str, list[str]]]:
     """Set modes from a folder on downwards; yield each folder with the names of its subfolders, which it then
     visits."""
-    set_mode(str(folder), mode)
+    set_mode(folder, mode)
     for root, folders, files in os.walk(folder):
         for name in folders + files:
             if not os.path.islink(f"{root}/{name}"):
@@ -161,9 +177,9 @@ def _set_each(folder: Path, mode: int) -> Iterator[tuple[str, list[str]]]:
         yield root, folders
 
 
-def _set_partial(folder: Path, mode: int) -> None:
+def _set_partial(folder: str, mode: int) -> None:
     """Set the modes of a folder with partial outputs, which record their own modes."""
-    set_mode(str(folder), mode)
+    set_mode(folder, mode)
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             set_mode(entry.path, mode)
@@ -242,6 +258,8 @@ attempts/0000/00/7.subtasks/0/00."""
 
 def working_directory() -> Path:
     """Return the working directory. Raise Refused if it does not exist any more."""
+    from pathlib import Path
+
     try:
         return Path.cwd()
     except OSError:

@@ -20,7 +20,7 @@ each line of a journal and each transaction is on the disk before anything depen
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from zlib import crc32
 
 import msgspec
@@ -69,6 +69,7 @@ class JournalWriter:
         self.path = os.fspath(path)
         self._durable = durable
         self._torn = False  # the file ends with a part of a line of this writer
+        self.before_write: Callable[[], None] | None = None  # does not return if nothing may be written
         once = os.O_EXCL if exclusive else 0
         try:
             self.fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | once)
@@ -89,6 +90,8 @@ class JournalWriter:
     def write(self, lines: bytes) -> None:
         """Write whole lines. Raise OSError if the disk does not take all of them. The caller can then write them
         again: the part that has arrived does no harm, and a repeated record changes nothing."""
+        if self.before_write is not None:
+            self.before_write()
         if self._torn:
             lines = FENCE + lines
         done = 0
@@ -139,9 +142,12 @@ def read_records(path: str | os.PathLike[str], offset: int = 0) -> tuple[list[Re
     return records, end
 
 
-def read_past_damage(path: str | os.PathLike[str], offset: int = 0) -> tuple[list[Record], int, list[Damage]]:
+def read_past_damage(
+    path: str | os.PathLike[str], offset: int = 0, *, final: bool = False
+) -> tuple[list[Record], int, list[Damage]]:
     """Like `read_records`, but skip damaged ranges and return them as a third value. A journal that is shorter than
-    `offset` has been truncated: this is damage too."""
+    `offset` has been truncated: this is damage too, and so is, if no process writes the journal any more (`final`), a
+    torn end with bytes 0."""
     records: list[Record] = []
     damaged: list[Damage] = []
     content, size = _content(path, offset)
@@ -160,6 +166,9 @@ def read_past_damage(path: str | os.PathLike[str], offset: int = 0) -> tuple[lis
                 _note(damaged, piece)
             else:
                 records.append(piece)
+    if final and b"\0" in content[start:]:
+        _note(damaged, Damage(offset + start, len(content) - start, "its end is bytes 0"))
+        start = len(content)
     return records, offset + start, damaged
 
 

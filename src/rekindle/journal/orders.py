@@ -40,6 +40,8 @@ class TaskTemplate(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True
     optional: tuple[str, ...] = ()  # inputs that may be missing
     leave_running: bool = False  # do not kill processes that steps of a completed attempt leave
     partial: Literal["keep", "aside"] = "keep"  # what happens to outputs of an incomplete attempt
+    gpus: int = 0
+    options: tuple[str, ...] = ()  # for the engine of a batch executor, as the user gave them
 
     @property
     def keeps_folder(self) -> bool:
@@ -105,10 +107,12 @@ class Assign(msgspec.Struct, tag="assign", frozen=True, omit_defaults=True):
     work: tuple[Assignment, ...]
 
 
-class Cancel(msgspec.Struct, tag="cancel", frozen=True):
-    """End these attempts. Running ones are killed, and all are journaled as CANCELED."""
+class Cancel(msgspec.Struct, tag="cancel", frozen=True, omit_defaults=True):
+    """End these attempts. Running ones are killed, and all are journaled as CANCELED. `allocation`: the allocation that
+    ends, if that is why."""
 
     tokens: tuple[str, ...]
+    allocation: str = ""
 
 
 class Recall(msgspec.Struct, tag="recall", frozen=True):
@@ -119,7 +123,14 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """Give back unstarted attempts, finish running ones, journal `Closed` and exit. A closed stdin means the same."""
 
 
-Order = TaskTemplate | Assign | Cancel | Recall | Stop
+class Drain(msgspec.Struct, tag="drain", frozen=True):
+    """Exit once all assigned attempts have ended. Start none after `seconds` have passed since this order was read:
+    give back those that are left. A worker that starts with its assignments in a file has no other end of its work."""
+
+    seconds: float
+
+
+Order = TaskTemplate | Assign | Cancel | Recall | Stop | Drain
 
 
 _TROUBLE = lazy_regex(rb"\?(\d+) ([^\n]*)\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -226,6 +225,8 @@ def _copy(at: int, name: str, target: str) -> None:
 
 def _remove(at: int, name: str) -> None:
     if stat.S_ISDIR(mode_at(at, name) or 0):
+        import shutil
+
         shutil.rmtree(name, dir_fd=at)
     else:
         os.unlink(name, dir_fd=at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Collection
 from typing import Literal
 
 from rekindle.files.store_files import kind_at, make_folder, move_out_of_way, write_file
@@ -21,6 +22,8 @@ HOST_PREFIX = "host"
 JOB_STORE_VARIABLE, JOB_PROJECT_VARIABLE = "REKINDLE_JOB_STORE", "REKINDLE_JOB_PROJECT"
 """The environment variables of an attempt that hold the store of its runner, and the folder of its workflow."""
 
+_MANY_JOURNALS = 32
+
 _ATTEMPTS = "/attempts/"
 _PREFIXES = ("", "call.")  # of the log files of running commands and calls
 
@@ -28,6 +31,18 @@ _PREFIXES = ("", "call.")  # of the log files of running commands and calls
 def journal_path(store: str, worker: str) -> str:
     """Return the path of a worker's journal."""
     return f"{store}/journal/{worker}.jsonl"
+
+
+def absent_journals(paths: Collection[str]) -> Collection[str]:
+    """Return those of these journals of one store that are known not to exist. If there are many, their folder is
+    listed: on a shared file system each look at a file is a request to its server."""
+    if len(paths) < _MANY_JOURNALS:
+        return ()
+    try:
+        names = set(os.listdir(os.path.dirname(next(iter(paths)))))
+    except OSError:
+        return ()
+    return {path for path in paths if os.path.basename(path) not in names}
 
 
 def scratch_path(store: str, worker: str) -> str:

@@ -8,7 +8,9 @@ cgroup-v2.rst and "memory.oom_control" in its cgroup-v1/memory.rst."""
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -196,6 +198,19 @@ def _stat(pid: int) -> list[bytes] | None:
     return text[text.rindex(b")") + 2 :].split()
 
 
+def wait_readable(descriptors: Iterable[int], seconds: float | None = None) -> set[int]:
+    """Return the descriptors that are readable, or whose process has ended, as soon as there is one; at most `seconds`
+    later, which may be negative. None waits without a limit.
+
+    poll(2) takes any descriptor; select(2) takes none above 1023.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    milliseconds = None if seconds is None else max(0, math.ceil(seconds * 1000))
+    return {descriptor for descriptor, _ in poll.poll(milliseconds)}
+
+
 _MACHINE = "/proc/vmstat"
 _MOST = 65536  # bytes to read of such a file
 
@@ -206,7 +221,7 @@ class OomKillCounter:
 
     def __init__(self, process: str = "/proc/self") -> None:
         """`process`: the process whose cgroup is used, as a path in /proc."""
-        self.path, self._fd = _open(process)
+        self.path = _counter_file(process)
         self._at = float("-inf")
         self._count = 0
 
@@ -224,26 +239,24 @@ class OomKillCounter:
         return {"seen": f"the kernel counts {after - before} in {self.path}", "oom_kills": after - before}
 
     def _read(self) -> int:
-        if self._fd < 0:
-            return 0
-        try:
-            text = os.pread(self._fd, _MOST, 0)
-        except OSError:  # the cgroup has been removed
-            return self._count
-        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(b"oom_kill ")), 0)
+        found = _kills_counted_in(self.path)
+        return self._count if found is None else found  # None: the cgroup has been removed
 
 
-def _open(process: str) -> tuple[str, int]:
-    """Return (path, descriptor) of the nearest counter; the descriptor is -1 if there is none."""
-    for path in (*_of_cgroups(process), _MACHINE):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        if b"oom_kill " in os.pread(fd, _MOST, 0):
-            return path, fd
-        os.close(fd)
-    return "", -1
+def _counter_file(process: str) -> str:
+    """Return the path of the nearest counter; "" if there is none."""
+    paths = (*_of_cgroups(process), _MACHINE)
+    return next((path for path in paths if _kills_counted_in(path) is not None), "")
+
+
+def _kills_counted_in(path: str) -> int | None:
+    """Return the number of kills that a file counts; None if the file cannot be read or counts none."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            text = file.read(_MOST)
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(b"oom_kill ")), None)
 
 
 def _of_cgroups(process: str) -> Iterator[str]:

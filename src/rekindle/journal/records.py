@@ -10,6 +10,9 @@ from rekindle.domain.subtasks import SubtaskEnd
 
 HEADER_VERSION = 1
 
+ALLOCATION = "allocation"
+"""The key of the evidence of an attempt that was canceled because its allocation ends."""
+
 
 class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
     """The first line: identifies the worker."""
@@ -21,6 +24,7 @@ class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
     pid_start: int
     at: float
     version: int = HEADER_VERSION
+    pid_space: int = 0  # the number of its pid namespace; 0: that of its runner
 
 
 class Sealed(msgspec.Struct, tag="sealed", frozen=True, omit_defaults=True):

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 
@@ -135,6 +134,8 @@ def copy_tree(source: str, target: str, on_copied: OnCopied, leave_out: Collecti
     """Copy a folder to `target`, which must not exist. Leave out the names `leave_out` directly in it. Follow no
     symbolic link below `source`, even if a folder is replaced by one meanwhile. Raise OSError on failure; the caller
     removes the incomplete copy."""
+    from shutil import copystat
+
     folders = [""]
     made = []
     while folders:
@@ -151,7 +152,7 @@ def copy_tree(source: str, target: str, on_copied: OnCopied, leave_out: Collecti
                     copy_file(descriptor_path(source_fd, entry.name), f"{target}{inner}/{entry.name}", on_copied)
     for inner in reversed(made):  # last: the copied mode may forbid writing
         with _open_inside(source, inner) as source_fd:
-            shutil.copystat(descriptor_path(source_fd), f"{target}{inner}")
+            copystat(descriptor_path(source_fd), f"{target}{inner}")
 
 
 @contextlib.contextmanager
@@ -171,11 +172,13 @@ def _open_inside(source: str, inner: str) -> Iterator[int]:
 
 def copy_file(source: str, target: str, on_copied: OnCopied) -> None:
     """Copy a file or a symbolic link to `target`, which must not exist. Raise OSError for anything else."""
+    from shutil import copystat
+
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
         on_copied(os.lstat(source).st_size)
         with contextlib.suppress(OSError):  # a link's own times and attributes do not matter
-            shutil.copystat(source, target, follow_symlinks=False)
+            copystat(source, target, follow_symlinks=False)
         return
     source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -186,7 +189,7 @@ def copy_file(source: str, target: str, on_copied: OnCopied) -> None:
         try:
             if not _clone(source_fd, target_fd, on_copied, found.st_size):
                 _copy_content(source_fd, target_fd, found.st_size, on_copied)
-            shutil.copystat(descriptor_path(source_fd), descriptor_path(target_fd))
+            copystat(descriptor_path(source_fd), descriptor_path(target_fd))
         finally:
             os.close(target_fd)
     finally:
@@ -260,4 +263,6 @@ def remove_tree(path: str) -> None:
     if os.path.islink(path):
         os.unlink(path)
     elif os.path.lexists(path):
-        shutil.rmtree(path, onerror=lambda remove, failed, info: unlocked(remove, failed, info[1]))
+        from shutil import rmtree
+
+        rmtree(path, onerror=lambda remove, failed, info: unlocked(remove, failed, info[1]))

@@ -14,6 +14,9 @@ _COMPARISONS = {"$gt": Op.GT, "$gte": Op.GE, "$lt": Op.LT, "$lte": Op.LE, "$ne":
 _FIELD_OPERATORS = (*_COMPARISONS, "$in", "$nin", "$exists", "$not")
 _QUERY_OPERATORS = ("$and", "$or", "$not")
 
+MOST_NESTED = 32
+"""The most levels of a query: a database limits the depth of a condition."""
+
 
 def parse_document(text: str) -> Predicate:
     """Return the predicate of a JSON query such as `{"state": "failed", "matrix.alpha": {"$gt": 0.1}}`.
@@ -25,13 +28,31 @@ def parse_document(text: str) -> Predicate:
     try:
         document = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except RecursionError:
-        raise BadSelection("the query is nested too deeply") from None
+        raise _too_deep() from None
     except json.JSONDecodeError as problem:
         raise BadSelection(
             f"the query is not JSON: {problem.msg} at character {problem.pos + 1}",
             hint="""for instance: -q '{"state": "failed"}'""",
         ) from None
+    level, depth = [document], 0
+    while level:
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+        ]
+        depth += 1
+        if depth > MOST_NESTED:
+            raise _too_deep()
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadSelection("the query has half of a character: an escape such as \\ud800 alone") from None
     return _query(document, "")
+
+
+def _too_deep() -> BadSelection:
+    return BadSelection(f"the query is nested too deeply: more than {MOST_NESTED} levels")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

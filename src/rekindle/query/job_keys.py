@@ -15,6 +15,7 @@ MAX_IDS = 1_000_000
 _SEPARATORS = lazy_regex(r"[,\s]+")
 _ID = lazy_regex(r"[0-9]+")
 _RANGE = lazy_regex(r"([0-9]+)-([0-9]+)")
+_OTHER_RANGE = lazy_regex(r"([0-9]+)(?:\.{2,3}|:|to)([0-9]+)")
 _IDS_ONLY = lazy_regex(r"[0-9]+(?:-[0-9]+)?(?:[,\s]+[0-9]+(?:-[0-9]+)?)*[,\s]*")
 
 
@@ -50,15 +51,20 @@ def has_wildcard(name: str) -> bool:
     return "*" in name or "?" in name
 
 
+def range_hint(word: str) -> str:
+    """Return a hint if a word is a range of ids in another notation, such as 1..3 or 1:3; else ""."""
+    match = _OTHER_RANGE.fullmatch(word)
+    return f"did you mean {match[1]}-{match[2]}?" if match else ""
+
+
 def _span(part: str, limit: int) -> range:
     if _ID.fullmatch(part):
         first = last = int(part)
     elif match := _RANGE.fullmatch(part):
         first, last = int(match[1]), int(match[2])
     else:
-        raise BadSelection(
-            f"{part!r} is neither an id nor a range of ids", hint="for instance 7, 1,2 or 4-9; names go with -n"
-        )
+        hint = range_hint(part) or "for instance 7, 1,2 or 4-9; names go with -n"
+        raise BadSelection(f"{part!r} is neither an id nor a range of ids", hint=hint)
     if last < first:
         raise BadSelection(f"the range {part} runs backwards", hint=f"did you mean {last}-{first}?")
     if last - first >= limit:

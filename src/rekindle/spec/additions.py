@@ -90,6 +90,8 @@ def _read_entries(
         stale_on=base.stale_on,
         leave_running=base.leave_running,
         partial=base.partial,
+        labels=base.labels,
+        rerun_forbidden=base.rerun_forbidden,
     )
     drafts, unknown = [], set()
     for entry in entries:

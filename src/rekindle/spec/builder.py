@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.errors import UsageError
+from rekindle.domain.errors import BadValue, UsageError
+from rekindle.domain.texts.function_source import check_source
 from rekindle.files.store_files import working_directory
 from rekindle.spec.loading import SpecSource, assemble
 from rekindle.spec.nodes import Problems, SourcePlace, from_python
@@ -41,6 +42,7 @@ class Workflow:
         defaults: Mapping[str, Any] | None = None,
         stale_on: Sequence[str] | None = None,
         implicit_inputs: bool | None = None,
+        on: Mapping[str, str | Sequence[str]] | None = None,
     ) -> None:
         """`directory` is the project's folder. The default is the folder of the calling file, or the working directory
         if the caller is not in a file.
@@ -56,6 +58,7 @@ class Workflow:
             defaults=defaults,
             stale_on=stale_on,
             implicit_inputs=implicit_inputs,
+            on=on,
         )
         self._jobs: dict[str, dict[str, Any]] = {}
 
@@ -89,12 +92,11 @@ class Workflow:
         implicit_inputs: bool | None = None,
         leave_running: bool | None = None,
         partial: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        quarantine: Mapping[str, Any] | None = None,
+        manual: Mapping[str, str] | None = None,
     ) -> JobHandle:
-        """Add a job, like an entry of `jobs:`.
-
-        Raise UsageError for a name that is taken and for a function that a worker cannot import. `definition` checks
-        everything else.
-        """
+        # its docstring, which is longer than the function, is _JOB
         keys = {key: value for key, value in locals().items() if key not in ("self", "name")}
         if name in self._jobs:
             raise UsageError(f"the workflow {self.name!r} has a job {name!r} already", hint="give it another name")
@@ -104,6 +106,9 @@ class Workflow:
         keys["each"] = self._each(each)
         self._jobs[name] = _without_none(**keys)
         return JobHandle(name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {len(self._jobs)} job{'' if len(self._jobs) == 1 else 's'}>"
 
     def definition(self) -> Definition:
         """Return the checked Definition. Raise SpecError with every problem and its path of keys."""
@@ -126,6 +131,51 @@ class Workflow:
         if not isinstance(each, Mapping) or "call" not in each:
             return each
         return {**each, "call": self._callable(each["call"])}
+
+
+_JOB = """Add a job. The arguments are the keys of an entry of `jobs:` in a spec file; `definition` checks them.
+
+Args:
+    name: Its name. With a matrix it becomes several jobs, such as `train[alpha=0.1,seed=0]`.
+    run: A command: a text, as `/bin/sh` reads it, or a list of words. `${params.x}`, `${matrix.x}`, `${inputs.x}`,
+        `${outputs.x}`, `${env.X}`, `${job.name}` and `${item}` are filled in.
+    call: A function, or "module:function". A worker imports it; a function that was typed in a notebook is kept as
+        source, and must be self-contained. It returns JSON, or an Action.
+    args: Its keyword arguments.
+    steps: Several steps in order, each a mapping with a `name` and `run` or `call`; in place of `run` and `call`.
+    needs: Jobs that must be completed before it starts: handles, names or patterns.
+    matrix: Lists of values: a job for each combination. A range is `{"range": [0, 10]}` or `range(10)`.
+    zip: Lists of values: a job for the first of each, for the second of each, and so on.
+    inputs: Files that it reads, by name, relative to the project's folder. An edge follows from an output elsewhere.
+    outputs: Files that it writes, by name. They must exist after it.
+    resources: `cpus`, `memory` ("2G"), `time` ("10m"), `gpus`, `licences` and `options`.
+    env: Environment variables.
+    priority: Ready jobs with a higher one start first.
+    workdir: "project", or "attempt": a folder of each attempt.
+    shell: The shell of a command that is a text, such as "bash".
+    each: Items, for each of which the step runs: a pattern of files, a list, or a function that returns a list.
+    max_failed: How many items may fail.
+    resubmit: How often a failed item runs again at once.
+    parallel: How many items run at once.
+    aggregate: Run again whenever anything that it needs has run again.
+    when: "completed", or "finished": jobs that it needs may have failed.
+    retry: When and how often it runs again by itself, such as `{"max": 2, "on": ["timeout"], "delay": "30s"}`.
+    grace: How long a canceled process may take to end, such as "10s".
+    stale_on: What else makes it stale: `["environment"]`.
+    implicit_inputs: Whether files that its commands name count as inputs.
+    leave_running: Whether processes that it leaves behind may go on.
+    partial: "keep" or "aside": what becomes of outputs of an attempt that did not complete.
+    labels: Words to select it by, such as `{"team": "optics"}`.
+    quarantine: Failures do not count until a day: `{"until": "2030-01-31", "why": "fails on slow machines"}`.
+    manual: `{"rerun": "forbidden", "reason": "it pays the invoices"}`: the job runs at most once.
+
+Returns:
+    A handle, for `needs` of other jobs.
+
+Raises:
+    UsageError: The name is taken, or a worker could not find the function.
+"""
+Workflow.job.__doc__ = _JOB
 
 
 def _without_none(**keys: Any) -> dict[str, Any]:
@@ -155,7 +205,8 @@ _HINT = "define it with `def` at the top of a module, and give that: call=functi
 
 
 def import_reference(function: Callable[..., Any], directory: str) -> str:
-    """Return the `module:qualname` by which a worker imports a function, with `directory` as the project's folder.
+    """Return the `module:qualname` by which a worker imports a function, with `directory` as the project's folder; for
+    a function that was typed in a notebook or an interpreter, its source.
 
     A function of the running script is named by the script, which must lie in `directory`. A worker imports the
     script, so the script must build its workflow under `if __name__ == "__main__":`. Raise UsageError for objects that
@@ -169,9 +220,38 @@ def import_reference(function: Callable[..., Any], directory: str) -> str:
         raise UsageError("a lambda has no name to be imported by", hint=_HINT)
     if "<locals>" in name:
         raise UsageError(f"{name.replace('.<locals>', '')} is defined within a function", hint=_HINT)
+    if module == "__main__" and _is_typed(function):
+        return _source(function, name)
     if _imported(module, name) is not function:
         raise UsageError(f"an import of {module}:{name} finds another object", hint=_HINT)
     return f"{_main_module(name, directory) if module == '__main__' else module}:{name}"
+
+
+def _is_typed(function: Callable[..., Any]) -> bool:
+    """Return whether a function of the main program is not in the program's file."""
+    code = getattr(function, "__code__", None)
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return code is not None and (file is None or not Path(code.co_filename).is_file())
+
+
+def _source(function: Callable[..., Any], name: str) -> str:
+    """Return the source of a function that was typed. Raise UsageError if it is not known or not self-contained."""
+    import inspect
+    import textwrap
+
+    try:
+        text = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        raise UsageError(
+            f"{name} was typed, is in no file, and its source is not known", hint="type it in IPython, or " + _HINT
+        ) from None
+    try:
+        check_source(text)
+    except BadValue as error:
+        raise UsageError(
+            f"{name} was typed, and cannot be taken by its source: {error.message}", hint=error.hint
+        ) from None
+    return text if text.endswith("\n") else f"{text}\n"
 
 
 def _imported(module: str, name: str) -> object:
@@ -188,7 +268,7 @@ def _main_module(name: str, directory: str) -> str:
     if spec is not None and spec.name != "__main__":  # python -m package.module
         return str(spec.name).removesuffix(".__main__")
     file = getattr(main, "__file__", None)
-    if file is None:
+    if file is None:  # an object without code of its own
         raise UsageError(f"{name} was typed, and is in no file", hint="save it in a module and import it from there")
     script = Path(file).resolve()
     if not script.stem.isidentifier() or script.suffix != ".py":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from rekindle.domain.definition import (
     DEFAULT_GRACE,
     STALE_ON_OPTIONS,
     JobTemplate,
+    Quarantine,
     Resources,
     RetryRule,
     When,
@@ -76,10 +78,13 @@ JOB_KEYS = (
     "implicit_inputs",
     "leave_running",
     "partial",
+    "labels",
+    "quarantine",
+    "manual",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running", "partial"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -105,6 +110,9 @@ class Defaults(msgspec.Struct, frozen=True):
     implicit_inputs: bool = True
     leave_running: bool = False
     partial: Partial = "keep"
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    quarantine: Quarantine | None = None
+    rerun_forbidden: str = ""
 
 
 class JobDraft(msgspec.Struct, frozen=True):
@@ -137,6 +145,9 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         ),
         leave_running=_inherited_bool("leave_running", found, False, problems),
         partial=_partial(found, "keep", problems),
+        labels=_labels(found.get("labels"), problems),
+        quarantine=_quarantine(found, None, problems),
+        rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
     )
 
 
@@ -178,6 +189,9 @@ def read_job_entry(
         optional=inputs.optional,
         leave_running=_inherited_bool("leave_running", job, base.leave_running, problems),
         partial=_partial(job, base.partial, problems),
+        labels={**base.labels, **_labels(job.get("labels"), problems)},
+        quarantine=_quarantine(job, base.quarantine, problems),
+        rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return JobDraft(
@@ -232,6 +246,69 @@ def _workdir(found: MappingNode, base: Workdir, problems: Problems) -> Workdir:
 def _partial(found: MappingNode, base: Partial, problems: Problems) -> Partial:
     word = one_of(found.get("partial"), ("keep", "aside"), "`partial`", problems)
     return base if word is None else "aside" if word == "aside" else "keep"
+
+
+def _labels(node: Node | None, problems: Problems) -> dict[str, str]:
+    """Read labels. The value of any scalar is its text as written."""
+    labels = {}
+    for name, entry in named(node, "`labels`", VALUE_NAME, problems).items():
+        value = entry.node
+        if isinstance(value, ScalarNode) and value.value is not None and value.text.isprintable():
+            labels[name] = value.text
+        else:
+            problems.add(
+                value.place, f"the label {name} must be a text, and is {describe(value)}", "as in `team: optics`"
+            )
+    return labels
+
+
+_QUARANTINE_FORM = "as in `quarantine: {until: 2030-01-31, why: fails on slow machines}`"
+
+
+def _quarantine(found: MappingNode, base: Quarantine | None, problems: Problems) -> Quarantine | None:
+    node = found.get("quarantine")
+    known = table(node, "`quarantine`", problems)
+    if node is None or known is None:
+        return base
+    check_keys(known, ("until", "why"), "`quarantine`", problems)
+    for key in ("until", "why"):
+        if key not in known.entries:
+            problems.add(known.place, f"`quarantine` has no `{key}`", _QUARANTINE_FORM)
+    day, why = _date(known.get("until"), "`until`", problems), plain_text(known.get("why"), "`why`", problems)
+    return base if day is None or why is None else Quarantine(day, " ".join(why.split()))
+
+
+def _date(node: Node | None, what: str, problems: Problems) -> date | None:
+    written = text(node, what, problems)
+    if node is None or written is None:
+        return None
+    try:
+        day = date.fromisoformat(written)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != written:
+        problems.add(node.place, f"{what} must be a date, and is {written!r:.60}", "as in `until: 2030-01-31`")
+        return None
+    return day
+
+
+_MANUAL_HINT = "as in `manual: {rerun: forbidden, reason: it pays the invoices}`"
+
+
+def _rerun_forbidden(node: Node | None, base: str, problems: Problems) -> str:
+    """Read `manual`: return why a job must not run twice, or "" if it may."""
+    found = table(node, "`manual`", problems)
+    if found is None:
+        return base
+    check_keys(found, ("rerun", "reason"), "`manual`", problems)
+    word = one_of(found.get("rerun"), ("forbidden", "allowed"), "`rerun` of `manual`", problems)
+    if word == "allowed":
+        return ""
+    reason = plain_text(found.get("reason"), "`reason` of `manual`", problems)
+    missing = [key for key in ("rerun", "reason") if key not in found.entries]
+    if missing:
+        problems.add(found.place, f"`manual` has no `{missing[0]}`", _MANUAL_HINT)
+    return " ".join((reason or "").split())
 
 
 def read_env(node: Node | None, problems: Problems) -> dict[str, PlacedText]:
@@ -350,7 +427,7 @@ def _file_comparison(found: MappingNode, base: FileComparison, problems: Problem
     return base if size is None else FileComparison(int(size))
 
 
-_RESOURCE_KEYS = ("cpus", "memory", "gpus", "time", "licences")
+_RESOURCE_KEYS = ("cpus", "memory", "gpus", "time", "licences", "options")
 
 
 def read_resources(node: Node | None, base: Resources, problems: Problems) -> Resources:
@@ -365,8 +442,17 @@ def read_resources(node: Node | None, base: Resources, problems: Problems) -> Re
         "gpus": whole_number(found.get("gpus"), "`gpus`", problems, least=0),
         "time": quantity(found.get("time"), "time", parse_duration, problems),
         "licences": _licences(found.get("licences"), base, problems),
+        "options": _options(found.get("options"), problems),
     }
     return msgspec.structs.replace(base, **{key: value for key, value in given.items() if value is not None})
+
+
+def _options(node: Node | None, problems: Problems) -> tuple[str, ...] | None:
+    """Return the options for the engine of a batch executor, each one argument: `--partition=gpu`."""
+    if node is None:
+        return None
+    items = node.items if isinstance(node, ListNode) else [node]
+    return tuple(one for item in items if (one := text(item, "an entry of `options`", problems)) is not None)
 
 
 def _licences(node: Node | None, base: Resources, problems: Problems) -> tuple[tuple[str, int], ...] | None:

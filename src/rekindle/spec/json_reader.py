@@ -25,12 +25,16 @@ from rekindle.spec.yaml_reader import add_duplicate
 _TOKEN = re.compile(r'[][{}:,]|"(?:[^"\\]|\\.)*"|[^][{}:,"\s]+')
 
 
+_COMMA = "names of keys are in double quotes, and no comma is behind the last entry"
+
+
 def read_json(text: str, problems: Problems) -> Node | None:
     """Return the tree of a JSON document, or None if the text is invalid (then a problem is reported)."""
     try:
         json.loads(text, parse_int=float)
     except json.JSONDecodeError as error:
-        problems.add(SourcePlace(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+        hint = _COMMA if error.msg.startswith("Expecting property name") else ""
+        problems.add(SourcePlace(error.lineno, error.colno), f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}", hint)
         return None
     except RecursionError:
         problems.add(SourcePlace(), f"lists or mappings nested more than {MAX_DEPTH} deep")

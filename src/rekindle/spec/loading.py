@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,106 @@ from rekindle.domain.definition import Definition, normalize_name
 from rekindle.domain.errors import RekindleError, SpecError, SpecProblem
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.texts import substitution
-from rekindle.domain.texts.display import did_you_mean
+from rekindle.domain.texts.display import closest_word, did_you_mean
 from rekindle.spec.file_edges import FileEdges
+from rekindle.spec.hook_entries import read_hooks
 from rekindle.spec.job_entries import JobDraft, read_defaults, read_job_entry
 from rekindle.spec.job_index import EdgeSet, JobIndex, NeedEdges
-from rekindle.spec.nodes import MappingNode, Node, Problems, SourcePlace, describe, from_python
-from rekindle.spec.values import JOB_NAME, VALUE_NAME, check_keys, data, named, plain_text, table, texts_within
+from rekindle.spec.nodes import ListNode, MappingNode, Node, Problems, SourcePlace, describe, from_python
+from rekindle.spec.values import (
+    JOB_NAME,
+    VALUE_NAME,
+    changed_number,
+    check_keys,
+    data,
+    named,
+    plain_text,
+    scalars_within,
+    table,
+    texts_within,
+)
 from rekindle.spec.yaml_reader import read_yaml, typed_value
 
 
-def load(path: Path, *, params: Mapping[str, str] | None = None) -> Definition:
+def load(
+    path: Path, *, params: Mapping[str, str] | None = None, warn: Callable[[SpecProblem], object] | None = None
+) -> Definition:
     """Read and check a spec file: YAML, JSON (`.json`) or TOML (`.toml`).
 
     `params` are `--param` values as typed, for parameters that the spec declares. The file's folder becomes the
-    project's folder. Raise SpecError with every problem, each with its line and column.
+    project's folder. `warn` is called with each number that is not what was written. Raise SpecError with every
+    problem, each with its line and column.
     """
     content = read_bytes(path)
     directory = path.parent.resolve()
     source = SpecSource(str(directory), str(directory / path.name), blake3(content).hexdigest())
     problems = Problems(str(path))
     root = read_tree(content, path.suffix, problems)
-    return assemble(root, params or {}, source, problems)
+    check_kind(path, root)
+    definition = assemble(root, params or {}, source, problems)
+    if warn is not None:
+        for warning in changed_numbers(root, params or {}):
+            warn(warning)
+    return definition
 
 
-_TOP_KEYS = ("name", "project", "params", "defaults", "workdir", "env", "stale_on", "implicit_inputs", "jobs")
+def check_kind(path: Path, root: Node | None) -> None:
+    """Raise SpecError if a file that was read as a spec is a file of another kind."""
+    kind = _OTHER_FILES.get(path.suffix.lower(), "") or _OTHER_FILES.get(path.name.lower(), "")
+    if not kind or (isinstance(root, MappingNode) and "jobs" in root.entries):
+        return
+    tool = {"a Snakefile": "snakemake", "a Makefile": "make"}.get(kind)
+    hint = f"`rekindle init --from {tool} {path}` converts it" if tool is not None else _near(path, specs_only=True)
+    raise SpecError(str(path), [SpecProblem(0, 0, f"is {kind}, not a spec", hint)])
+
+
+_OTHER_FILES = {
+    ".py": "a Python file",
+    ".ipynb": "a notebook",
+    ".sh": "a shell script",
+    ".r": "an R script",
+    ".csv": "a table",
+    ".txt": "a text file",
+    ".md": "a text file",
+    ".smk": "a Snakefile",
+    "snakefile": "a Snakefile",
+    ".mk": "a Makefile",
+    "makefile": "a Makefile",
+}
+
+
+def changed_numbers(root: Node | None, given: Mapping[str, str]) -> Iterator[SpecProblem]:
+    """Yield the numbers of matrices, parameters and arguments that do not keep their digits: 3.10 is 3.1."""
+    found: dict[SpecProblem, None] = {}
+    for node in _values_within(root) if isinstance(root, MappingNode) else ():
+        for one in scalars_within(node):
+            if message := changed_number(one.value, one.text):
+                found[SpecProblem(*one.place[:2], message, f'quote it to keep it: "{one.text}"')] = None
+    yield from sorted(found)
+    for name, written in given.items():
+        if message := changed_number(typed_value(written), written):
+            yield SpecProblem(0, 0, f"--param {name}: {message}", f"to keep it: --param '{name}=\"{written}\"'")
+
+
+def _values_within(root: MappingNode) -> Iterator[Node]:
+    """Yield the mappings of a spec whose values are data."""
+    if (params := root.get("params")) is not None:
+        yield params
+    pending = [root.get("defaults"), root.get("jobs")]
+    pending[1:] = [entry.node for entry in pending[1].entries.values()] if isinstance(pending[1], MappingNode) else []
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ListNode):
+            pending += node.items
+        elif isinstance(node, MappingNode):
+            for key, entry in node.entries.items():
+                if key in ("matrix", "zip", "args"):
+                    yield entry.node
+                elif key in ("steps", "each"):
+                    pending.append(entry.node)
+
+
+_TOP_KEYS = ("name", "project", "params", "defaults", "workdir", "env", "stale_on", "implicit_inputs", "jobs", "on")
 _EXTENSION_PREFIX = "x-"
 _MAX_CYCLE_NAMES = 12
 _OUTLINE = "a spec is `name: …` and `jobs: …`, with a `run` for each job"
@@ -69,6 +145,7 @@ def assemble(root: Node | None, given: Mapping[str, str], source: SpecSource, pr
     drafts, unknown = _read_jobs(top, params, problems)
     job_index = JobIndex(drafts, unknown, params, problems)
     edges = _edges(job_index, source.directory, problems)
+    hooks = read_hooks(top.get("on"), problems)
     problems.raise_any()
     return Definition(
         name=name,
@@ -80,6 +157,7 @@ def assemble(root: Node | None, given: Mapping[str, str], source: SpecSource, pr
         params=params,
         source=source.source,
         source_digest=source.digest,
+        hooks=hooks,
     )
 
 
@@ -114,10 +192,20 @@ def _params(top: MappingNode, given: Mapping[str, str], problems: Problems) -> d
         if name in params:
             params[name] = data(_parse_param(written, place, problems), f"the parameter {name!r}", problems)
         else:
-            problems.add(
-                place, f"the spec declares no parameter {name!r}", did_you_mean(name, params) or "see `params:`"
-            )
+            hint = _matrix_hint(top, name) or did_you_mean(name, params) or "see `params:`"
+            problems.add(place, f"the spec declares no parameter {name!r}", hint)
     return params
+
+
+def _matrix_hint(top: MappingNode, name: str) -> str:
+    """Return a hint if a name is a key of the matrix of a job, and not a parameter."""
+    jobs = top.get("jobs")
+    for job, entry in jobs.entries.items() if isinstance(jobs, MappingNode) else ():
+        for kind in ("matrix", "zip"):
+            axes = entry.node.get(kind) if isinstance(entry.node, MappingNode) else None
+            if isinstance(axes, MappingNode) and name in axes.entries:
+                return f"{name} is a key of the `{kind}` of {job}: change its values in the spec"
+    return ""
 
 
 def _check_literal(written: str, place: SourcePlace, problems: Problems) -> None:
@@ -207,6 +295,8 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         message, hint = "there is no such file", _near(path)
+        if str(path) == "-":
+            message, hint = "a spec is read from a file, not from stdin", "write it to a file: `rekindle run spec.yaml`"
     except IsADirectoryError:
         message, hint = "is a folder, not a spec file", _near(path / "spec")
     except PermissionError:
@@ -216,15 +306,30 @@ def read_bytes(path: Path) -> bytes:
     raise SpecError(str(path), [SpecProblem(0, 0, message, hint)])
 
 
-def _near(path: Path) -> str:
-    """Return a hint that lists spec files in the same folder."""
+def _near(path: Path, *, specs_only: bool = False) -> str:
+    """Return a hint that lists spec files in the same folder. `specs_only`: without a guess."""
     try:
         found = sorted(
             entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml", ".json", ".toml")
         )
     except OSError:
         return f"nor a folder {path.parent}"
+    if len(found) > 1 and not specs_only and (close := closest_word(path.name, found)) is not None:
+        return f"did you mean `{path.parent / close}`?"
     return f"in {path.parent} there are: {', '.join(found[:10])}" if found else f"no spec is in {path.parent}"
+
+
+def entry_lines(path: Path) -> dict[str, int]:
+    """Return the line of each entry of `jobs:`, by name. Empty if the file cannot be read; a format without lines
+    (JSON, TOML) may have none."""
+    try:
+        root = read_tree(read_bytes(path), path.suffix, Problems(str(path)))
+    except SpecError:
+        return {}
+    jobs = root.get("jobs") if isinstance(root, MappingNode) else None
+    if not isinstance(jobs, MappingNode):
+        return {}
+    return {normalize_name(name): entry.place.line for name, entry in jobs.entries.items() if entry.place.line}
 
 
 def read_tree(content: bytes, suffix: str, problems: Problems) -> Node | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -78,6 +79,8 @@ def from_python(value: object, place: SourcePlace, problems: Problems, depth: in
         return ScalarNode(None, "null", place)
     if isinstance(value, PurePath):
         value = str(value)
+    if isinstance(value, date):
+        value = value.isoformat()
     if isinstance(value, str):
         text = checked_text(str(value), place, problems)
         return ScalarNode(text, text, place)
@@ -95,7 +98,7 @@ def from_python(value: object, place: SourcePlace, problems: Problems, depth: in
         return from_python(plain_of(), place, problems, depth + 1)
     problems.add(
         place,
-        f"{type(value).__name__} is not plain data: {value!r:.60}",
+        f"{type(value).__name__} is not plain data: {' '.join(repr(value).split()):.60}",
         "texts, numbers, true, false, null, lists and mappings are",
     )
     problems.suppress(place)

@@ -158,7 +158,7 @@ def _read_amount(rule: MappingNode, key: str, has: float | None, problems: Probl
         problems.add(node.place, f"`{key}` cannot be {describe(node)}", f"as in `{key}: x1.5`")
         return None
     try:
-        asked = Overrides.asked(memory=node.text) if key == "memory" else Overrides.asked(time=node.text)
+        asked = Overrides(memory=node.text) if key == "memory" else Overrides(time=node.text)
     except BadValue as error:
         problems.add(node.place, error.message, error.hint)
         return None

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.definition import Each, Step, normalize_name
-from rekindle.domain.errors import RekindleError
+from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.subtasks import first_duplicate, item_text
 from rekindle.domain.texts.commandline import compile_command
+from rekindle.domain.texts.function_source import check_source, is_source
 from rekindle.spec.matrix import read_range
 from rekindle.spec.nodes import ListNode, MappingNode, Node, Problems, ScalarNode, SourcePlace, describe
 from rekindle.spec.references import KnownNames, check_references, check_text
@@ -22,7 +23,7 @@ SINGLE = "run"
 """The name of the only step of a job without `steps`."""
 
 _STEP_KEYS = ("name", "run", "call", "args", "shell", *FAN_OUT_KEYS)
-_WORK_KEYS = ("run", "call", "args", "steps")
+_EACH_KEYS = ("run", "call", "args", "shell", "range")
 _WORK_HINT = "as in `run: python train.py`, `call: mypkg.metrics:score` or `steps: [{name: train, run: …}]`"
 
 
@@ -122,14 +123,27 @@ def read_call(name: str, found: MappingNode, known: KnownNames, problems: Proble
     if "shell" in found.entries:
         problems.add(found.entries["shell"].place, "`shell` belongs to `run`", "a call needs no shell")
     node = found.entries["call"].node
-    call = plain_text(node, "`call`", problems)
+    call = _call_text(node, problems)
     args = _args(found.get("args"), known, problems)
     if call is None:
         return None
-    if not _CALLABLE.fullmatch(call):
+    if is_source(call):
+        try:
+            check_source(call)
+        except BadValue as error:
+            problems.add(node.place, error.message, error.hint)
+            return None
+    elif not _CALLABLE.fullmatch(call):
         problems.add(node.place, f"{call!r:.60} is not a module and a function", _CALL_HINT)
         return None
     return Step(name, call=call, args=args)
+
+
+def _call_text(node: Node, problems: Problems) -> str | None:
+    """Return `module:function`, or the source of a function. In a source, `${…}` is plain text."""
+    if isinstance(node, ScalarNode) and isinstance(node.value, str) and is_source(node.value):
+        return node.value
+    return plain_text(node, "`call`", problems)
 
 
 def read_command(
@@ -256,7 +270,7 @@ def _produced(node: MappingNode, shell: str | None, known: KnownNames, problems:
     if "range" in node.entries:
         numbers = read_range("of `each`", node, known.params, problems)
         return Each(items=tuple(numbers)) if numbers else None
-    check_keys(node, ("run", "call", "args", "shell", "range"), "`each`", problems)
+    check_keys(node, _EACH_KEYS, "`each`", problems)
     given = [key for key in ("run", "call") if key in node.entries]
     if len(given) != 1:
         problems.add(node.place, f"`each` has {'`run` and `call`' if given else 'neither `run` nor `call`'}", _HINT)

@@ -30,6 +30,9 @@ _ASSIGNMENT = re.compile(rf"[ \t]*(?P<path>{_DOTTED})[ \t]*=[ \t]*")
 _PART = re.compile(_KEY)
 
 
+_HINT = 'texts are in quotes, as in run = "make"; a table begins with [jobs.NAME]'
+
+
 def read_toml(text: str, problems: Problems) -> Node | None:
     """Return the tree of a TOML document, or None if the text is invalid (then a problem is reported).
 
@@ -42,7 +45,7 @@ def read_toml(text: str, problems: Problems) -> Node | None:
         last = text.count("\n") + 1
         place = SourcePlace(int(found["line"] or last), int(found["column"] or 1)) if found else SourcePlace()
         message = found["message"] if found else str(error)
-        problems.add(place, f"not TOML: {message[:1].lower()}{message[1:]}")
+        problems.add(place, f"not TOML: {message[:1].lower()}{message[1:]}", _HINT)
         return None
     except RecursionError:
         problems.add(SourcePlace(), f"lists or mappings nested more than {MAX_DEPTH} deep")

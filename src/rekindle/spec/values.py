@@ -14,7 +14,7 @@ from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP
 from rekindle.domain.texts import substitution
-from rekindle.domain.texts.display import did_you_mean
+from rekindle.domain.texts.display import closest_word, did_you_mean
 from rekindle.spec.nodes import ListNode, MappingEntry, MappingNode, Node, Problems, ScalarNode, SourcePlace, describe
 
 _MAX_QUANTITY_LENGTH = 40
@@ -25,8 +25,16 @@ def table(node: Node | None, what: str, problems: Problems) -> MappingNode | Non
     """Return a mapping. `what` names it in messages."""
     if node is None or isinstance(node, MappingNode):
         return node
-    problems.add(node.place, f"{what} must be a mapping of keys to values, and is {describe(node)}")
+    problems.add(node.place, f"{what} must be a mapping of keys to values, and is {describe(node)}", _example(what))
     return None
+
+
+def _example(what: str) -> str:
+    """Return a hint with the example of a key, for a value of the wrong kind; "" if `what` is no key in backquotes."""
+    from rekindle.spec.spec_keys import KEYS
+
+    key = next((one for one in KEYS if what == f"`{one.name}`"), None)
+    return f"as in `{key.example}`" if key is not None else ""
 
 
 def check_keys(found: MappingNode, known: Collection[str], what: str, problems: Problems) -> None:
@@ -34,7 +42,34 @@ def check_keys(found: MappingNode, known: Collection[str], what: str, problems: 
     for key, entry in found.entries.items():
         if key not in known:
             free = "a free key (`x-…`) is allowed only at the top level of a spec" if key.startswith("x-") else ""
-            problems.add(entry.place, f"{what} has no key {key!r:.60}", free or did_you_mean(key, known))
+            problems.add(entry.place, f"{what} has no key {key!r:.60}", free or _key_hint(key, known))
+
+
+_OF_OTHERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "resources": {
+        "{time: 10m}": ("timeout", "time", "walltime", "time_limit"),
+        "{memory: 4G}": ("memory", "mem", "mem_mb", "ram"),
+        "{cpus: 2}": ("cpus", "threads", "cores", "ncpus"),
+        "{gpus: 1}": ("gpus", "gpu"),
+    },
+    "retry": {"{max: 2}": ("retries", "max_retries", "attempts")},
+    "run": {"": ("cmd", "command", "commands", "script", "exec")},
+    "needs": {"": ("depends_on", "depends", "deps", "after", "requires", "dependencies")},
+    "jobs": {"": ("stages", "tasks", "rules", "targets", "steps")},
+    "params": {"": ("parameters", "variables", "vars")},
+    "env": {"": ("environment",)},
+}
+"""Keys of other tools, by the key and the value that they are here."""
+
+
+def _key_hint(key: str, known: Collection[str]) -> str:
+    """Return what to write instead of a key: the nearest known one, what a key of another tool is here, or all."""
+    for ours, values in _OF_OTHERS.items():
+        for value, theirs in values.items():
+            if ours in known and key.lower() in theirs:
+                return f"write `{ours}: {value}`" if value else f"did you mean `{ours}`?"
+    close = closest_word(key, known)
+    return f"did you mean `{close}`?" if close is not None else f"known: {', '.join(known)}"
 
 
 def text(node: Node | None, what: str, problems: Problems) -> str | None:
@@ -42,7 +77,7 @@ def text(node: Node | None, what: str, problems: Problems) -> str | None:
     if node is None:
         return None
     if not isinstance(node, ScalarNode) or node.value is None or isinstance(node.value, bool):
-        problems.add(node.place, f"{what} must be a text, and is {describe(node)}")
+        problems.add(node.place, f"{what} must be a text, and is {describe(node)}", _example(what))
         return None
     if not node.text.strip():
         problems.add(node.place, f"{what} is empty")
@@ -89,7 +124,7 @@ def yes_or_no(node: Node | None, what: str, problems: Problems) -> bool:
         return False
     if isinstance(node, ScalarNode) and isinstance(node.value, bool):
         return node.value
-    problems.add(node.place, f"{what} must be true or false, and is {describe(node)}")
+    problems.add(node.place, f"{what} must be true or false, and is {describe(node)}", _example(what))
     return False
 
 
@@ -103,7 +138,9 @@ def whole_number(node: Node | None, what: str, problems: Problems, least: int = 
         bound = f"at least {least}" if node.value < least else "smaller"
         problems.add(node.place, f"{what} must be {bound}, and is {describe(node)}")
         return None
-    problems.add(node.place, f"{what} must be a whole number, and is {describe(node)}", _unquoted(node))
+    problems.add(
+        node.place, f"{what} must be a whole number, and is {describe(node)}", _unquoted(node) or _example(what)
+    )
     return None
 
 
@@ -116,7 +153,7 @@ def number(node: Node | None, what: str, problems: Problems) -> float | None:
             return float(node.value)
         problems.add(node.place, f"{what} must be above 0 and finite, and is {describe(node)}")
         return None
-    problems.add(node.place, f"{what} must be a number, and is {describe(node)}", _unquoted(node))
+    problems.add(node.place, f"{what} must be a number, and is {describe(node)}", _unquoted(node) or _example(what))
     return None
 
 
@@ -170,14 +207,27 @@ def data(node: Node, what: str, problems: Problems) -> Any:
 
 def texts_within(node: Node) -> Iterator[tuple[str, SourcePlace]]:
     """Yield every text in plain data (keys excluded) with its place."""
+    return ((one.value, one.place) for one in scalars_within(node) if isinstance(one.value, str))
+
+
+def scalars_within(node: Node) -> Iterator[ScalarNode]:
+    """Yield every scalar in plain data, keys excluded."""
     if isinstance(node, MappingNode):
         for entry in node.entries.values():
-            yield from texts_within(entry.node)
+            yield from scalars_within(entry.node)
     elif isinstance(node, ListNode):
         for item in node.items:
-            yield from texts_within(item)
-    elif isinstance(node.value, str):
-        yield node.value, node.place
+            yield from scalars_within(item)
+    else:
+        yield node
+
+
+def changed_number(value: object, written: str) -> str:
+    """Return a warning if a number does not keep its digits, as 3.10 and 007 do not; else "". An exponent is fine."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or re.search("[eE]|inf|nan", written):
+        return ""
+    own = str(value)
+    return "" if written.lstrip("+") in (own, own.removesuffix(".0") + ".") else f"{written} is the number {own}"
 
 
 def named(node: Node | None, what: str, pattern: NamePattern, problems: Problems) -> dict[str, MappingEntry]:

@@ -53,8 +53,7 @@ def read_yaml(text: str, problems: Problems) -> Node | None:
         problems.add(error.place, error.message, error.hint)
         return None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problems.add(_place(mark), f"not YAML: {error.problem or error.context}", _SYNTAX.get(error.problem or "", ""))
+        _add_syntax_error(error, text, problems)
         return None
     except yaml.reader.ReaderError as error:
         problems.add(_place_of_offset(text, error.position), f"not YAML: {error.reason}")
@@ -62,13 +61,43 @@ def read_yaml(text: str, problems: Problems) -> Node | None:
     return builder.root
 
 
+_INDENTATION = "check the indentation: keys of one mapping, and items of one list, begin in the same column"
+
 _SYNTAX = {
     "found a tab character that violates indentation": "indent with spaces, not with tabs",
     "found character that cannot start any token": "indent with spaces, not tabs; quote texts that begin with @ or `",
     "mapping values are not allowed in this context": "a text that holds `: ` must be quoted",
+    "did not find expected key": _INDENTATION,
+    "did not find expected '-' indicator": _INDENTATION,
+    "did not find expected <document start>": _INDENTATION,
     "did not find expected ',' or ']'": "a list that was opened with [ is not closed",
     "did not find expected ',' or '}'": "a mapping that was opened with { is not closed",
 }
+
+
+def _add_syntax_error(error: yaml.MarkedYAMLError, text: str, problems: Problems) -> None:
+    """Report an error of the parser at the place where the mistake was made, with a hint."""
+    mark = error.problem_mark or error.context_mark
+    message, hint = error.problem or error.context or "", _SYNTAX.get(error.problem or "", "")
+    lines = text.splitlines()
+    before = lines[mark.line][: mark.column] if mark is not None and mark.line < len(lines) else ""
+    if error.context in ("while scanning an alias", "while scanning an anchor"):
+        mark, message = error.context_mark, "an unquoted * or & begins the name of an alias or anchor"
+        hint = 'quote a text that begins with * or &, as in `needs: "*"`'
+    elif error.context == "while scanning a quoted scalar" and message.startswith("found unexpected"):
+        mark, message, hint = (
+            error.context_mark,
+            "the quote that begins here is not closed",
+            "close it at the text's end",
+        )
+    elif error.context in _FLOW and before.endswith("$"):
+        hint = f'quote a text with ${{…}} within {_FLOW[error.context]}, as in `outputs: {{f: "${{matrix.x}}.txt"}}`'
+    elif message == "did not find expected key" and before.rstrip().endswith(('"', "'")):
+        hint = "a text ends at the quote before: close every quote above, and quote the whole text"
+    problems.add(_place(mark), f"not YAML: {message}", hint)
+
+
+_FLOW = {"while parsing a flow mapping": "{…}", "while parsing a flow sequence": "[…]"}
 
 
 class _Mark(Protocol):

@@ -13,35 +13,45 @@ be used after the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rekindle.domain.errors import StoreError
 from rekindle.store.database import UNREADABLE, Access, Database, Driver, RowCache
 from rekindle.store.stored_paths import StoredPaths
 
 if TYPE_CHECKING:
     from rekindle.store.attempts import Attempts, Subtasks
     from rekindle.store.canaries import Canaries
+    from rekindle.store.database import Listener
     from rekindle.store.documents import Documents
     from rekindle.store.dynamic_actions import DynamicActions
     from rekindle.store.events import Events
     from rekindle.store.fingerprints import Fingerprints, StalenessInputs
+    from rekindle.store.graphs import Graphs
+    from rekindle.store.hooks import Hooks
     from rekindle.store.imports import Imports
+    from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
     from rekindle.store.queue import Queue, ReuseCandidates
     from rekindle.store.reruns import Reruns
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
+    from rekindle.store.tokens import Tokens
     from rekindle.store.workflows import Workflows
+
+PARTS = 16
+"""Parts of the counts and spans of workflows, among which runners are divided."""
 
 REPOSITORIES = {
     "workflows": "workflows:Workflows",
     "jobs": "jobs:Jobs",
     "documents": "documents:Documents",
+    "job_pages": "job_pages:JobPages",
     "queue": "queue:Queue",
     "attempts": "attempts:Attempts",
     "reruns": "reruns:Reruns",
@@ -53,9 +63,12 @@ REPOSITORIES = {
     "reuse_candidates": "queue:ReuseCandidates",
     "statistics": "statistics:Statistics",
     "imports": "imports:Imports",
+    "graphs": "graphs:Graphs",
     "runners": "runners:Runners",
     "supervisions": "supervisions:Supervisions",
     "events": "events:Events",
+    "tokens": "tokens:Tokens",
+    "hooks": "hooks:Hooks",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -67,6 +80,7 @@ class Snapshot:
     workflows: Workflows
     jobs: Jobs
     documents: Documents
+    job_pages: JobPages
     queue: Queue
     attempts: Attempts
     reruns: Reruns
@@ -78,9 +92,12 @@ class Snapshot:
     reuse_candidates: ReuseCandidates
     statistics: Statistics
     imports: Imports
+    graphs: Graphs
     runners: Runners
     supervisions: Supervisions
     events: Events
+    tokens: Tokens
+    hooks: Hooks
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -119,6 +136,8 @@ class Transaction(Snapshot):
         """Raise NotAlone if others may write meanwhile."""
         if self._db.shared:
             raise NotAlone
+        if self._db.is_turn:
+            _write_collected(self._db)
 
 
 class Store:
@@ -135,6 +154,17 @@ class Store:
         self._driver = driver
         self._paths = StoredPaths(folder)
         self._cache = RowCache()
+        self._closed = False
+        self._by: str | None = None
+
+    @contextmanager
+    def written_by(self, by: str) -> Iterator[None]:
+        """Record who writes: each event and rerun that is written in the block has this name as `by`."""
+        before, self._by = self._by, by
+        try:
+            yield
+        finally:
+            self._by = before
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
@@ -150,15 +180,16 @@ class Store:
             yield Transaction(database)
 
     @contextmanager
-    def turn(self) -> Iterator[Transaction]:
+    def turn(self, runner: int = 0) -> Iterator[Transaction]:
         """Yield a transaction in which a runner claims jobs, starts and completes its own, and nothing else: what does
         more calls `Transaction.require_alone`.
 
         In PostgreSQL the turns of several runners run at once, and other transactions wait for them; in SQLite it is
         `write`. Rows of jobs and attempts are locked by the runner that claimed them, children by the order of their
-        ids, and counts last."""
+        ids, and last the runner's part of counts and spans. The locks are taken with the first statement. Only turns in
+        which attempts end, or jobs become ready, change the data version of others."""
         _import_all()
-        with self._block(Access.TURN) as database:
+        with self._block(Access.TURN, runner) as database:
             yield Transaction(database)
 
     def data_version(self) -> int:
@@ -166,30 +197,48 @@ class Store:
         removed or replaced."""
         return self._driver.data_version()
 
+    def notify(self, runners: Iterable[int]) -> None:
+        """Notify runners on other hosts that the store has changed. Does nothing in SQLite, whose runners are all on
+        this host."""
+        self._driver.notify(runners)
+
+    def listen(self, runner: int) -> Listener | None:
+        """Return what hears the notifications for a runner of this process; None in SQLite."""
+        return self._driver.listen(runner)
+
     @property
     def name(self) -> str:
         """The store's folder, or the URL of its rows."""
         return self._driver.name
 
+    @property
+    def is_on_server(self) -> bool:
+        """Return whether other hosts can open the store too."""
+        return self._driver.dialect == "postgres"
+
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. Raise StoreError for what is read or written after that."""
+        self._closed = True
         self._driver.close()
 
     @contextmanager
-    def _block(self, access: Access) -> Iterator[Database]:
+    def _block(self, access: Access, runner: int = 0) -> Iterator[Database]:
         """Run a block in a transaction, and translate the errors of the database and of damaged rows."""
-        shared = access is Access.TURN and self._driver.dialect == "postgres"
-        if shared:
-            from rekindle.store.derived import write_shared_rows
-        database = Database(self._driver, self._paths, self._cache, shared=shared)
+        if self._closed:
+            raise StoreError(f"the store {self.name} is closed", hint="open it again")
+        is_turn = access is Access.TURN
+        shared = is_turn and self._driver.dialect == "postgres"
+        part = runner % PARTS if shared else 0
+        database = Database(self._driver, self._paths, self._cache, shared=shared, is_turn=is_turn, part=part)
+        database.by = self._by
         errors: tuple[type[Exception], ...] = (*self._driver.errors, *UNREADABLE)
         try:
             self._driver.begin(access)
             try:
                 yield database
-                if shared:
-                    write_shared_rows(database)
-                self._driver.commit()
+                if database.is_turn:
+                    _write_collected(database)
+                self._driver.commit(notify=database.concerns_others)
             finally:
                 database.end()
                 if self._driver.roll_back():  # the block raised, or the commit failed
@@ -199,6 +248,13 @@ class Store:
             if found is error:
                 raise
             raise found from error
+
+
+def _write_collected(database: Database) -> None:
+    """Write the counts and spans that a turn has collected."""
+    from rekindle.store.derived import write_shared_rows
+
+    write_shared_rows(database)
 
 
 @cache

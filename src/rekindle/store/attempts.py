@@ -126,6 +126,13 @@ class Attempts:
         groups = [_failure_group(alike, messages) for alike in by_digest.values()]
         return sorted(groups, key=lambda group: (-group.count, group.signature))
 
+    def failed_in_quarantine(self, workflow: int) -> dict[int, list[int]]:
+        """Return the failed jobs whose templates have a quarantine, by template."""
+        found: dict[int, list[int]] = {}
+        for template, job in self._db.rows(SQL["failed_in_quarantine"], workflow=workflow, pattern='%"quarantine":{%'):
+            found.setdefault(template, []).append(job)
+        return found
+
     def count_verdicts(self, workflow: int) -> dict[VerdictLevel, int]:
         """Return how many jobs of a workflow have each verdict but PASSED, by their live attempts; retired jobs are
         left out."""
@@ -248,6 +255,10 @@ class Subtasks:
         """Return all subtasks of an attempt's fan-out by index, those kept from other attempts included."""
         return merge_layers(self._layers(attempt, step))
 
+    def find(self, attempt: int, step: int, index: int) -> Subtask | None:
+        """Return one subtask of an attempt's fan-out, which may be kept from another attempt."""
+        return next((one for one in merge_layers(self._layers(attempt, step, index)) if one.index == index), None)
+
     def owner(self, attempt: int, step: int) -> int | None:
         """Return the attempt that ran this fan-out: this one, or the one that it keeps the step from; None if no
         attempt reached it."""
@@ -289,14 +300,15 @@ class Subtasks:
             found.setdefault((attempt, step), {})[STATES[state]] = n
         return found
 
-    def _layers(self, attempt: int, step: int) -> Iterator[SubtaskLayer]:
-        """Yield the subtasks of the owner and of each attempt it builds on, newest first."""
+    def _layers(self, attempt: int, step: int, index: int | None = None) -> Iterator[SubtaskLayer]:
+        """Yield the subtasks of the owner and of each attempt it builds on, newest first; only that with this index, if
+        one is given."""
         owner = self.owner(attempt, step)
         while owner is not None:
             fan_out = self._db.named_row(SUBTASK_SQL["fan_out"], attempt=owner, step=step)
             if fan_out is None:
                 return
-            rows = self._db.named_rows(SUBTASK_SQL["subtasks"], attempt=owner, step=step)
+            rows = self._db.named_rows(SUBTASK_SQL["subtasks"], attempt=owner, step=step, idx=index)
             yield SubtaskLayer([_subtask(row) for row in rows], from_json(fan_out.gone))
             owner = fan_out.base
 

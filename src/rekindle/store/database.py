@@ -88,8 +88,8 @@ class Driver(ABC):
         """Begin a transaction."""
 
     @abstractmethod
-    def commit(self) -> None:
-        """Commit the transaction."""
+    def commit(self, *, notify: bool) -> None:
+        """Commit the transaction. `notify`: the data version of other connections changes."""
 
     @abstractmethod
     def roll_back(self) -> bool:
@@ -100,8 +100,9 @@ class Driver(ABC):
         """Run a statement whose parameters have names."""
 
     @abstractmethod
-    def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
-        """Run a statement that writes once for each row. Return the total number of rows changed."""
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+        """Run a statement that writes once for each row, and call `check` with the total number of rows changed: at
+        once, or when a later statement runs or the transaction commits."""
 
     @abstractmethod
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
@@ -125,18 +126,43 @@ class Driver(ABC):
         gone."""
 
     @abstractmethod
+    def notify(self, runners: Iterable[int]) -> None:
+        """Notify runners that listen, outside of a transaction."""
+
+    @abstractmethod
+    def listen(self, runner: int) -> Listener | None:
+        """Return what hears the notifications for a runner; None if the database has none."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connection."""
 
 
+class Listener(Protocol):
+    """Hears the notifications for one runner. `fd` becomes readable when there are any."""
+
+    fd: int
+
+    def drain(self) -> None:
+        """Discard the notifications that have arrived. Raise StoreUnreachable if the server is gone."""
+        ...
+
+    def close(self) -> None:
+        """Hear no more."""
+        ...
+
+
 class RowCache(msgspec.Struct):
-    """Rows that never change once written. Cleared when a transaction is rolled back, which may have written them."""
+    """Rows that never change once written. Cleared when a transaction is rolled back, which may have written them. Free
+    ids stay."""
 
     resources: dict[int, Resources] = msgspec.field(default_factory=dict)
     signatures: dict[str, int] = msgspec.field(default_factory=dict)  # row ids by digest
+    attempt_ids: list[int] = msgspec.field(default_factory=list)  # free ones, which are never given to anybody else
+    attempts: int = 0  # that got ids
 
     def clear(self) -> None:
-        """Forget every row."""
+        """Forget every row that was read or written."""
         self.resources.clear()
         self.signatures.clear()
 
@@ -148,17 +174,32 @@ class Database:
     """
 
     def __init__(
-        self, driver: Driver, paths: StoredPaths, cache: RowCache | None = None, *, shared: bool = False
+        self,
+        driver: Driver,
+        paths: StoredPaths,
+        cache: RowCache | None = None,
+        *,
+        shared: bool = False,
+        is_turn: bool = False,
+        part: int = 0,
     ) -> None:
-        """`shared`: other transactions write meanwhile. Rows that several of them change are changed last and in the
-        order of their keys (see rekindle.store.derived.write_shared_rows), so that no two wait for each other."""
-        self.shared = shared
+        """`shared`: other transactions write meanwhile. `is_turn`: counts and spans, which turns share, are written
+        last and in the order of their keys (see rekindle.store.derived.write_shared_rows), so that no two turns wait
+        for each other. `part` is the part of them that this one changes."""
+        self.shared, self.is_turn, self.part = shared, is_turn, part
         self.counts: Counter[tuple[int, int, int]] = Counter()  # to add, by workflow, resource class and state
         self.spans: list[int] = []  # attempts that have started or ended
+        self.concerns_others = not is_turn  # an attempt has ended, or a job has become ready
         self.paths = paths
         self.file = driver.file
+        self.by: str | None = None  # who writes: recorded with events and reruns
         self.cache = cache or RowCache()
         self._driver: Driver | None = driver
+
+    @property
+    def who(self) -> dict[str, str]:
+        """Who writes, as a part of events and requests; empty if that is not known."""
+        return {} if self.by is None else {"by": self.by}
 
     @property
     def driver(self) -> Driver:
@@ -209,9 +250,10 @@ class Database:
         found: int = self.driver.execute(self.text(query), values).fetchone()[0]
         return found
 
-    def change_each(self, query: Query, rows: Iterable[Row]) -> int:
-        """Run a statement that writes once for each of `rows`. Return the total number of rows changed."""
-        return self.driver.execute_each(query, rows)
+    def change_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] = lambda _: None) -> None:
+        """Run a statement that writes once for each of `rows`. `check` gets the total number of rows changed, and may
+        raise. An error, or that of `check`, may be raised by a later statement, or at the end of the block."""
+        self.driver.execute_each(query, rows, check)
 
     def select(self, text: str, values: Mapping[str, Any]) -> list[Row]:
         """Return every row of a query composed of named fragments (see rekindle.store.predicates)."""

@@ -31,27 +31,36 @@ CountKey = tuple[int, int, int]
 
 def add_counts(database: Database, deltas: Counter[CountKey]) -> None:
     """Add to the job counts of (workflow, resource class, state). In a turn they are added at its end."""
-    if not database.shared:
-        database.change_each(SQL["add_to_count"], [(*key[:2], int(key[2]), n) for key, n in deltas.items() if n])
-        return
-    database.counts.update(deltas)
+    if database.is_turn:
+        database.counts.update(deltas)
+    else:
+        _write_counts(database, deltas)
 
 
 def extend_spans(database: Database, attempts: Sequence[int]) -> None:
     """Extend the times between the first starts and last ends of the workflows of attempts. In a turn this is done at
     its end."""
-    if database.shared:
+    if database.is_turn:
         database.spans += attempts
     else:
-        database.change_each(SQL["extend_span"], database.rows(SQL["spans"], attempts=as_set(attempts)))
+        _write_spans(database, attempts)
 
 
 def write_shared_rows(database: Database) -> None:
-    """At the end of a turn, change the rows that other turns change too, in the order of their keys."""
+    """Write the counts and spans that a turn has collected, in the order of their keys, and collect no more."""
     if database.spans:
-        database.change_each(SQL["extend_span"], database.rows(SQL["spans"], attempts=as_set(database.spans)))
-    rows = [(*key[:2], int(key[2]), n) for key, n in sorted(database.counts.items()) if n]
+        _write_spans(database, database.spans)
+    _write_counts(database, database.counts)
+    database.is_turn = False
+
+
+def _write_counts(database: Database, deltas: Counter[CountKey]) -> None:
+    rows = [(*key[:2], int(key[2]), database.part, n) for key, n in sorted(deltas.items()) if n]
     database.change_each(SQL["add_to_count"], rows)
+
+
+def _write_spans(database: Database, attempts: Sequence[int]) -> None:
+    database.change_each(SQL["extend_spans"], [(database.part, as_set(attempts))])
 
 
 def derive_states(database: Database, jobs: Collection[int], *, counts: bool = True) -> None:

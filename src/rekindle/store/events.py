@@ -20,8 +20,8 @@ class Events:
         self._db = database
 
     def add(self, at: float, kind: str, workflow: int | None, detail: Mapping[str, Any]) -> None:
-        """Add an event."""
-        text = to_json(dict(detail)).decode()
+        """Add an event, with who writes it if that is known."""
+        text = to_json({**detail, **self._db.who}).decode()
         self._db.change(SQL["insert_event"], at=at, kind=kind, workflow=workflow, detail=text)
 
     def listing(self, workflow: int | None, after: int = 0, limit: int | None = None, at: int = 0) -> list[LoggedEvent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SQL = load("fingerprints")
 STALENESS_SQL = load("staleness")
+
+_WILD = re.compile(r"[!%_]")
 
 _NEEDED = json_reader(dict[int, int])
 _PRINTS = json_reader(FileFingerprints)
@@ -63,6 +66,20 @@ class Fingerprints:
         decode = self._db.paths.decode
         found = self._documents("files", attempts)
         return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in found}
+
+    def with_path(self, path: str, most: int) -> dict[int, FileFingerprints]:
+        """Return what `put_files` recorded of the newest attempts, at most `most`, that have this path among their
+        files."""
+        text = f'"path":{to_json(self._db.paths.encode(path)).decode()}'
+        escaped = _WILD.sub(r"!\g<0>", text)
+        rows = self._db.rows(SQL["with_text"], pattern=f"%{escaped}%", limit=most)
+        decode = self._db.paths.decode
+        found = {attempt: with_prints(_PRINTS(document), decode) for attempt, document in rows}
+        return {
+            attempt: one
+            for attempt, one in found.items()
+            if any(each.path == path for each in one.inputs + one.outputs)
+        }
 
     def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
         """Return what `put_patched` recorded, for attempts that have any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,13 +59,13 @@ class Imports:
         runners = self._insert_runners(attempts)
         encode = self._db.paths.encode
         rows = [_attempt_row(one, encode(one.folder), runners.get((one.runner, one.ending.host))) for one in attempts]
-        expect(self._db.change_each(SQL["insert_attempt"], rows), len(attempts), "written")
+        self._db.change_each(SQL["insert_attempt"], rows, partial(expect, wanted=len(attempts), what="written"))
         self._db.driver.continue_ids(())
         Queue(self._db).end([one.ending for one in attempts])
         changes = [
             (one.job, one.attempts, one.attempt, next_attempt_text(one.next, self._db.paths)) for one in pointers
         ]
-        expect(self._db.change_each(SQL["set_pointers"], changes), len(pointers), "changed")
+        self._db.change_each(SQL["set_pointers"], changes, partial(expect, wanted=len(pointers), what="changed"))
         derive_states(self._db, jobs)
 
     def archive(self, attempts: Sequence[int], rerun: int) -> None:

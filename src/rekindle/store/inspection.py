@@ -33,7 +33,7 @@ from rekindle.store.integrity import (
     undeclared_references,
     unreadable_values,
 )
-from rekindle.store.opening import is_unchanging, version_of
+from rekindle.store.opening import is_unchanging, recorded_spool, version_of
 from rekindle.store.paths import with_saved
 from rekindle.store.queries import load
 from rekindle.store.schema import newest_version
@@ -111,8 +111,9 @@ def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: Sho
                 hint="`rekindle status` upgrades it; then check it",
             )
         connection.execute("BEGIN")
-        database = Database(SqliteDriver(connection, str(folder)), StoredPaths(str(folder)))
-        inspector = _Inspector(database, folder, deep, progress)
+        spool = recorded_spool(connection, folder)
+        database = Database(SqliteDriver(connection, str(folder)), StoredPaths(str(spool)))
+        inspector = _Inspector(database, spool, deep, progress)
         problems = (*inspector.problems_of_file(connection), *inspector.problems())
         return Inspection(str(folder), version, deep, dict(inspector.checked), problems)
 

@@ -17,8 +17,9 @@ import msgspec
 from rekindle.domain.batches.canaries import GroupOutcome
 from rekindle.domain.batches.supervision_report import SupervisionReport
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints
-from rekindle.domain.definition import JobTemplate
+from rekindle.domain.definition import Hook, JobTemplate
 from rekindle.domain.errors import RefusedJob, StoreDamaged
+from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import ExpectedCost, OverrideChange, Reason, SavedFile
@@ -237,8 +238,12 @@ _TEXTS = _json(list[str])
 
 _DECODERS: Mapping[str, Check] = {
     "revision.params": _MAPPING,
+    "revision.hooks": _json(tuple[Hook, ...]),
+    "hook_delivery.hook": _json(Hook),
+    "hook_delivery.document": _MAPPING,
+    "hook_delivery.owner": _json(ProcessIdentity),
     "revision.earlier": lambda value: msgspec.json.decode(zlib.decompress(value), type=RevisionDelta),
-    "resource_class.licences": _json(list[tuple[str, int]]),
+    "resource_class.licences": _json(list[list[str | int]]),
     "template.body": _json(JobTemplate),
     "job.binding": _MAPPING,
     "job.state": _state,

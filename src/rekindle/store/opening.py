@@ -1,4 +1,7 @@
-"""Open or create a store: a folder with `store.db` in it, on a local disk of the host that it belongs to."""
+"""Open or create a store: a folder with `store.db` in it, on a local disk of the host that it belongs to.
+
+Journals and attempts' folders are in the same folder, or in a spool that may be on a file system which other hosts use
+(see rekindle.store.spool)."""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
 from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.files.store_files import (
+    IGNORE_FILE,
     PRIVATE,
     SHARED,
     database_of,
@@ -35,6 +39,9 @@ SQL = load("opening")
 
 HOST_FILE = "host"
 
+PROJECT_STORE = ".rekindle"
+"""The store's folder in the folder of a project."""
+
 NETWORKED = lazy_regex(
     r"nfs4?|cifs|smb3|smbfs|ncpfs|afs|ceph|coda|lustre|gpfs|beegfs|panfs|pvfs2|orangefs|gfs2?|ocfs2"
     r"|fuse\.(sshfs|glusterfs|ceph|beegfs|s3fs|gcsfuse|rclone)"
@@ -44,11 +51,10 @@ NETWORKED = lazy_regex(
 BECOMES_PRIVATE = 3
 """The migration at which a store that other users can enter becomes private; its user may open it again."""
 
-_IGNORED = ".gitignore"
 SCHEMES = ("postgresql://", "postgres://")
 """How the URL of a store in PostgreSQL begins."""
 
-_SCHEME = "sqlite://"
+_SCHEME, _SPOOL = "sqlite://", "?spool="
 _OCTAL = lazy_regex(r"\\([0-7]{3})")
 
 
@@ -61,8 +67,8 @@ def open_store(
     shared: bool = False,
     spool: Path | None = None,
 ) -> Store:
-    """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, the `store.db` in it, or
-    `postgresql://…` (see rekindle.store.postgres_opening).
+    """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, the `store.db` in it, the same with
+    `?spool=FOLDER` to make a store whose spool is elsewhere, or `postgresql://…` (see rekindle.store.postgres_opening).
 
     With `create`, a folder that does not exist or is empty becomes a new store, private to its user unless `shared`
     (see files.modes). `timeout` is how many seconds to wait for another process's transaction. `durable`: a commit
@@ -77,29 +83,71 @@ def open_store(
         from rekindle.store.postgres_opening import open_postgres
 
         return open_postgres(url, create=create, shared=shared, spool=spool)
-    folder = folder_of(url)
+    folder, found_in = folder_of(url), None
     if (database := database_of(folder)) is not None:
-        from rekindle.store.postgres_opening import open_postgres
+        found_in, create = folder, False
+        if database.startswith(SCHEMES):
+            from rekindle.store.postgres_opening import open_postgres
 
-        return open_postgres(database, create=False, found_in=folder)
+            return open_postgres(database, create=False, found_in=folder)
+        folder = folder_of(database)
     refuse_network(folder)
     if not _exists(folder / FILE):
         if not create:
-            raise NotFound(f"no store at {folder}", hint="`rekindle run SPEC` makes one; --store names another")
-        _create(folder, shared)
+            inside = folder / PROJECT_STORE
+            hint = "`rekindle run SPEC` makes one; --store names another"
+            hint = f"did you mean {inside}?" if _exists(inside / FILE) else hint
+            raise NotFound(f"no store at {folder}", hint=hint)
+        _create(folder, shared, spool=_spool_in(url))
     claim_host(folder, this_host())
-    return _open(folder, timeout, durable, shared)
+    return _open(folder, timeout, durable, shared, found_in)
+
+
+def open_unchanged(url: str, timeout: float) -> Store:
+    """Open a store only to read from it, as it is: unlike `open_store`, do not upgrade it, record its host or change
+    modes, and do not wait longer than `timeout`. Raises as `open_store` does, and StoreVersion for an older store."""
+    if is_in_postgres(url):
+        from rekindle.store.postgres_opening import open_postgres
+
+        return open_postgres(database_of(folder_of(url)) or url, create=False, upgrade=False)
+    folder = rows_folder(url)
+    refuse_network(folder)
+    if not _exists(folder / FILE):
+        raise NotFound(f"no store at {folder}", hint="--store names another")
+    try:
+        connection = connect(folder / FILE, timeout)
+        version = version_of(connection, folder)
+        if version < newest_version():
+            raise StoreVersion(
+                f"the store {folder} has the older version {version}", hint="`rekindle status` upgrades it"
+            )
+        return Store(SqliteDriver(connection, str(folder)), str(folder), _identity(connection, folder))
+    except sqlite3.DatabaseError as error:
+        raise translate(error, str(folder)) from error
 
 
 def is_in_postgres(url: str) -> bool:
     """Return whether the rows of the store that a URL or path names are in PostgreSQL."""
-    return url.startswith(SCHEMES) or database_of(folder_of(url)) is not None
+    return url.startswith(SCHEMES) or (database_of(folder_of(url)) or "").startswith(SCHEMES)
+
+
+def rows_folder(url: str) -> Path:
+    """Return the folder of the SQLite rows of the store that a URL or path names, which may be that of its spool."""
+    folder = folder_of(url)
+    database = database_of(folder)
+    return folder if database is None else folder_of(database)
+
+
+def _spool_in(url: str) -> Path | None:
+    """Return the spool that a URL names, if it names one."""
+    spool = url.partition(_SPOOL)[2] if url.startswith(_SCHEME) else ""
+    return Path(spool) if spool else None
 
 
 def folder_of(url: str) -> Path:
     """Return the absolute folder that a URL or path names."""
     if url.startswith(_SCHEME):
-        url = url.removeprefix(_SCHEME)
+        url = url.removeprefix(_SCHEME).partition(_SPOOL)[0]
         if not url.startswith("/"):
             raise BadValue(f"{_SCHEME}{url} is not absolute", hint="write sqlite:///absolute/folder, or only the path")
     elif "://" in url:
@@ -188,21 +236,21 @@ def _exists(file: Path) -> bool:
         ) from error
 
 
-def _open(folder: Path, timeout: float, durable: bool, shared: bool) -> Store:
+def _open(folder: Path, timeout: float, durable: bool, shared: bool, found_in: Path | None) -> Store:
     try:
         try:
-            return _prepare(folder, connect(folder / FILE, timeout, durable=durable), shared)
+            return _prepare(folder, connect(folder / FILE, timeout, durable=durable), shared, found_in)
         except sqlite3.OperationalError as error:
             if not is_unchanging(folder, error):
                 raise
-            return _prepare(folder, connect(folder / FILE, timeout, unchanging=True), shared)
+            return _prepare(folder, connect(folder / FILE, timeout, unchanging=True), shared, found_in)
     except sqlite3.DatabaseError as error:
         raise translate(error, str(folder)) from error
     except UNREADABLE as error:  # rows that an upgrade reads
         raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=DAMAGE_HINT) from error
 
 
-def _prepare(folder: Path, connection: sqlite3.Connection, shared: bool) -> Store:
+def _prepare(folder: Path, connection: sqlite3.Connection, shared: bool, found_in: Path | None) -> Store:
     """Upgrade the store if needed, and make an older store private."""
     with ExitStack() as on_error:
         on_error.callback(connection.close)
@@ -210,8 +258,16 @@ def _prepare(folder: Path, connection: sqlite3.Connection, shared: bool) -> Stor
         if version < newest_version():
             _upgrade(connection, folder)
         identity = _identity(connection, folder)
+        recorded = recorded_spool(connection, folder)
+        spool = recorded
+        if recorded != folder:
+            from rekindle.store.spool import find_spool
+
+            spool = find_spool(f"{_SCHEME}{folder}", recorded, found_in)
+        if spool != recorded:
+            connection.execute(SQL["write_meta"].text, {"key": "spool", "value": str(spool)})
         on_error.pop_all()
-    store = Store(SqliteDriver(connection, str(folder)), str(folder), identity)
+    store = Store(SqliteDriver(connection, str(folder)), str(spool), identity)
     if version < BECOMES_PRIVATE and is_open_to_others(folder):
         is_group = shared or is_writable_by_group(folder)
         set_modes(folder, shared=is_group)
@@ -272,6 +328,12 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
     return str(row[0])
 
 
+def recorded_spool(connection: sqlite3.Connection, folder: Path) -> Path:
+    """Return the spool of the store in a folder: that folder, unless the store has recorded another."""
+    row = connection.execute(SQL["spool"].text).fetchone()
+    return folder if row is None else Path(row[0])
+
+
 def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
     """Apply the missing migrations, one process at a time. Raise StoreVersion if the store is read-only."""
     try:
@@ -287,14 +349,18 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         ) from error
 
 
-def _create(folder: Path, shared: bool) -> None:
+def _create(folder: Path, shared: bool, spool: Path | None) -> None:
+    if spool is not None:
+        from rekindle.store.spool import make_spool
+
+        spool = make_spool(spool, shared=shared, hint="name another folder in the URL: ?spool=FOLDER")
     try:
         folder.mkdir(PRIVATE, parents=True, exist_ok=True)
         with _locked(folder):
             if not (folder / FILE).exists():
                 _refuse_occupied(folder)
                 set_mode(str(folder), SHARED if shared else PRIVATE)
-                _write_new(folder)
+                _write_new(folder, spool)
     except FileExistsError as error:
         raise StoreDamaged(f"{folder} is a file, not a store's folder", hint="--store names a folder") from error
     except OSError as error:
@@ -315,7 +381,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _refuse_occupied(folder: Path) -> None:
-    foreign = sorted({path.name for path in folder.iterdir()} - {HOST_FILE, _IGNORED, *_draft_files(FILE)})
+    foreign = sorted({path.name for path in folder.iterdir()} - {HOST_FILE, IGNORE_FILE, *_draft_files(FILE)})
     if foreign:
         raise StoreDamaged(
             f"{folder} is no store, and not empty: it holds {foreign[0]}",
@@ -328,7 +394,7 @@ def _draft_files(name: str) -> list[str]:
     return [f"{name}.part{end}" for end in ("", "-journal", "-wal", "-shm")]
 
 
-def _write_new(folder: Path) -> None:
+def _write_new(folder: Path, spool: Path | None) -> None:
     """Write a complete database under another name, then rename it."""
     from uuid import uuid4
 
@@ -342,12 +408,14 @@ def _write_new(folder: Path) -> None:
             try:
                 connection.execute(SQL["journal"].text)
                 migrate(connection, migrations(), StoredPaths(str(folder)))
-                connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid4())})
+                properties = {"identity": str(uuid4())} | ({} if spool is None else {"spool": str(spool)})
+                for key, value in properties.items():
+                    connection.execute(SQL["write_meta"].text, {"key": key, "value": value})
             finally:
                 connection.close()
         except sqlite3.DatabaseError as error:
             raise translate(error, str(folder)) from error
-        write_file(folder / _IGNORED, "*\n")
+        write_file(folder / IGNORE_FILE, "*\n")
         draft.replace(folder / FILE)
         on_error.pop_all()
 

@@ -12,6 +12,7 @@ from rekindle.domain.rerun.plan import Reason, SavedFile
 from rekindle.domain.texts.display import show_bytes
 from rekindle.store.paths import with_checked, with_prints, with_reasons, with_request, with_saved
 from rekindle.store.queries import load
+from rekindle.store.sqlite_connection import execute_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,17 +38,17 @@ def encode_paths(connection: sqlite3.Connection, paths: StoredPaths) -> None:
         (_encoded(document, FileFingerprints, with_prints, encode), attempt)
         for attempt, document in connection.execute(SQL["fingerprints"].text)
     ]
-    connection.executemany(SQL["put_fingerprint"].text, rows)
+    execute_rows(connection, SQL["put_fingerprint"], rows)
     bases = [
         (_encoded(document, Baseline, _with_basis, encode), attempt, rerun)
         for attempt, rerun, document in connection.execute(SQL["accepted"].text)
     ]
-    connection.executemany(SQL["put_accepted"].text, bases)
+    execute_rows(connection, SQL["put_accepted"], bases)
     requests = [
         (_encoded(request, dict[str, Any], with_request, encode), number)
         for number, request in connection.execute(SQL["requests"].text)
     ]
-    connection.executemany(SQL["put_request"].text, requests)
+    execute_rows(connection, SQL["put_request"], requests)
     jobs = [
         (
             _encoded(reasons, tuple[Reason, ...], with_reasons, encode),
@@ -60,7 +61,7 @@ def encode_paths(connection: sqlite3.Connection, paths: StoredPaths) -> None:
         )
         for rerun, job, reasons, pointers, manner, saved, checked in connection.execute(SQL["rerun_jobs"].text)
     ]
-    connection.executemany(SQL["put_rerun_job"].text, jobs)
+    execute_rows(connection, SQL["put_rerun_job"], jobs)
 
 
 def _encoded(

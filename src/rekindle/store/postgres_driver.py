@@ -1,36 +1,31 @@
-"""The driver of PostgreSQL: connections, how values are passed, and what its errors mean.
-
-Integers and sets are sent without a type, so that PostgreSQL takes that of the column which they are compared with, as
-SQLite does. Booleans are integers in both databases.
-"""
+"""The driver of PostgreSQL: connections, transactions, and what its errors mean."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import errors
-from psycopg.adapt import Dumper, Loader
+from psycopg.adapt import Loader
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable, StoreUnreachable
 from rekindle.store.database import LOCK_TIMEOUT, Access, Cursor, Driver, ReadOnlySnapshot
-from rekindle.store.queries import Query, Row, ValueSet, load, written_for_many, written_for_postgres
+from rekindle.store.postgres_pipeline import Array, Check, Pipeline
+from rekindle.store.queries import Query, Row, load, written_for_many, written_for_postgres
 
 SQL = load("postgres")
-
-_BEGIN = {Access.READ: "begin_read", Access.TURN: "begin_turn", Access.WRITE: "begin_write"}
-
-_PREPARE_AFTER = 2
-"""Executions of a statement after which the server prepares it."""
 
 _TOGETHER = 4
 """From this number on, distinct rows are written by one statement."""
 
 _MANY = 1_000
 """This number of new rows makes the server's statistics of a table wrong, and its plans slow, until it is analyzed."""
+
+_FETCHED = 100
+"""Rows of a stream that are read together."""
 
 _INSERTED = re.compile(r"INSERT\s+INTO\s+(\w+)")
 
@@ -70,53 +65,72 @@ class PostgresDriver(Driver):
         self.schema = schema
         self._conninfo = conninfo
         self._commits = 0
-        self._streams: list[psycopg.RawServerCursor[Row]] = []
-        self._writing = False
+        self._listens = False
+        self._streams = self._begun = 0
+        self._access = Access.READ
         self._together: dict[str, str] = {}
-        self._connection = self._connect()
+        self._connect()
         self.file = ""
 
     def begin(self, access: Access) -> None:
         if self._connection.closed:
-            self._connection = self._connect()
+            self._connect()
             self._commits += 1  # commits of others may have been missed
-        self._writing = access is not Access.READ
-        self.run(_BEGIN[access])
-
-    def commit(self) -> None:
-        if self._writing:
-            self.run("commit_write")
+        self._access = access
+        self._pipeline.repeats = access is Access.TURN
+        if access is Access.READ:
+            self._pipeline.add(SQL["begin_read"].text, ())
+        elif access is Access.TURN:
+            self._pipeline.add("BEGIN", ())
+            self._pipeline.add(self._text("lock_turn"), ())
         else:
-            self._connection.execute("COMMIT")
-        self._close_streams()
+            self.run("begin_write")
+        self._begun = len(self._pipeline)
+
+    def commit(self, *, notify: bool) -> None:
+        if self._is_idle() and len(self._pipeline) == self._begun:
+            self._pipeline.drop()  # nothing was read or written
+        elif self._access is Access.READ:
+            self._pipeline.execute("COMMIT", ())
+        elif self._access is Access.TURN:
+            self.run("commit_and_notify" if notify else "commit")
+        else:
+            self.run("commit_write")
+        self._streams = 0
 
     def roll_back(self) -> bool:
+        self._streams = 0
+        dropped = self._pipeline.drop() > 0
         if not self._connection.closed:
-            if self._connection.info.transaction_status == TransactionStatus.IDLE:
-                return False
+            if self._is_idle():
+                return dropped
             try:
-                self._connection.execute("ROLLBACK")
+                self.run_text("ROLLBACK")
             except psycopg.Error:
                 self._connection.close()
-        self._close_streams()
         return True
 
     def execute(self, text: str, values: Mapping[str, Any]) -> Cursor:
         written, names = _written(text)
-        return self._connection.execute(written, [values[name] for name in names])
+        return self._pipeline.execute(written, [values[name] for name in names])
 
-    def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Check) -> None:
         text = _written(query.postgres or query.text, query.row)[0]
         rows = list(rows)
         if query.distinct and len(rows) >= _TOGETHER:
             written = self._together.get(text) or self._write_together(text)
-            changed = self._connection.execute(written, [_Array(column) for column in zip(*rows, strict=True)]).rowcount
-            if changed >= _MANY and (table := _INSERTED.match(text)):
+            self._pipeline.add(written, list(map(_array, zip(*rows, strict=True))), check)
+        elif rows:
+            changed: list[int] = []
+            for row in rows[:-1]:
+                self._pipeline.add(text, row, changed.append)
+            self._pipeline.add(text, rows[-1], lambda last: check(sum(changed, last)))
+        else:
+            check(0)
+        if len(rows) >= _MANY:
+            self._pipeline.flush()
+            if table := _INSERTED.match(text):
                 self.run_text(f"ANALYZE {table[1]}")
-            return changed
-        cursor = self._connection.cursor()
-        cursor.executemany(text, rows)
-        return max(0, cursor.rowcount)
 
     def _write_together(self, text: str) -> str:
         """Return the statement that runs once for many distinct rows: its parameters are arrays, one for each value of
@@ -126,16 +140,18 @@ class PostgresDriver(Driver):
             if done.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
                 raise psycopg.ProgrammingError(done.error_message.decode(errors="replace"))
         kinds = [_KINDS[done.param_type(number)] for number in range(done.nparams)]
-        self._connection.execute("DEALLOCATE described")
+        self.run_text("DEALLOCATE described")
         written = written_for_many(text, kinds)
         self._together[text] = written
         return written
 
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
         written, names = _written(text)
-        cursor = psycopg.RawServerCursor(self._connection, f"rows_{len(self._streams)}")
-        self._streams.append(cursor)
-        return cursor.execute(written, [values[name] for name in names])
+        self._streams += 1
+        name = f"rows_{self._streams}"
+        declared = SQL["declare"].text.replace("{cursor}", name).replace("{query}", written)
+        self._pipeline.add(declared, [values[name] for name in names])
+        return _Streamed(self, name)
 
     def defer_references(self) -> None:
         self.run("defer_references")
@@ -163,14 +179,31 @@ class PostgresDriver(Driver):
     def data_version(self) -> int:
         try:
             if self._connection.closed:
-                self._connection = self._connect()
+                self._connect()
                 self._commits += 1
+            if not self._listens:
+                self.run("listen")
+                self._listens = True
             self._connection.pgconn.consume_input()
+            own = self._connection.info.backend_pid
             while (found := self._connection.pgconn.notifies()) is not None:
-                self._count(found.be_pid, self._connection.info.backend_pid)
+                self._commits += found.be_pid != own
         except psycopg.Error as error:
             raise self.translate(error, Access.READ) from error
         return self._commits
+
+    def notify(self, runners: Iterable[int]) -> None:
+        try:
+            for runner in runners:
+                self.run_text(self._of_runner("notify_runner", runner))
+        except psycopg.Error as error:
+            raise self.translate(error, Access.WRITE) from error
+
+    def listen(self, runner: int) -> PostgresListener:
+        return PostgresListener(self._conninfo, self._of_runner("listen_as_runner", runner), self.name)
+
+    def _of_runner(self, name: str, runner: int) -> str:
+        return SQL[name].text.replace("{schema}", self.schema).replace("{runner}", str(runner))
 
     def close(self) -> None:
         self._connection.close()
@@ -181,44 +214,89 @@ class PostgresDriver(Driver):
 
     def is_store(self) -> bool:
         """Return whether the schema has a store."""
-        return self.run("is_store").fetchone() == (1,)
+        return bool(self.run("is_store").fetchone() == (1,))
 
-    def _close_streams(self) -> None:
-        """Close the cursors that the end of the transaction has closed on the server."""
-        for cursor in self._streams:
-            cursor.close()
-        self._streams.clear()
-
-    def run(self, name: str) -> psycopg.Cursor[Row]:
+    def run(self, name: str) -> Cursor:
         """Run statements of sql/postgres.sql, which have no parameters, in one message."""
-        return self.run_text(SQL[name].text.replace("{schema}", self.schema))
+        return self.run_text(self._text(name))
 
-    def run_text(self, statements: str) -> psycopg.Cursor[Row]:
+    def _text(self, name: str) -> str:
+        return SQL[name].text.replace("{schema}", self.schema)
+
+    def run_text(self, statements: str) -> Cursor:
         """Run statements without parameters in one message."""
-        return self._connection.execute(statements.encode(), prepare=False)
+        return self._pipeline.run(statements)
 
-    def _connect(self) -> psycopg.Connection[Row]:
-        connection: psycopg.Connection[Row] = psycopg.connect(
+    def _is_idle(self) -> bool:
+        return bool(self._connection.info.transaction_status == TransactionStatus.IDLE)
+
+    def _connect(self) -> None:
+        self._connection: psycopg.Connection[Row] = psycopg.connect(
             self._conninfo,
             autocommit=True,
-            cursor_factory=psycopg.RawCursor,
-            prepare_threshold=_PREPARE_AFTER,
             application_name="rekindle",
             options=f"-c search_path={self.schema} -c lock_timeout={int(LOCK_TIMEOUT * 1000)} -c jit=off "
             "-c client_encoding=UTF8",
         )
-        for kind, dumper in ((int, _Number), (bool, _Boolean), (str, _Text), (ValueSet, _Set), (_Array, _ArrayDumper)):
-            connection.adapters.register_dumper(kind, dumper)
-        connection.adapters.register_loader("bool", _BooleanLoader)
-        connection.adapters.register_loader("numeric", _NumericLoader)
-        own = connection.info.backend_pid
-        connection.add_notify_handler(lambda found: self._count(found.pid, own))
-        connection.execute(SQL["listen"].text.replace("{schema}", self.schema).encode())
-        return connection
+        self._connection.adapters.register_loader("bool", _BooleanLoader)
+        self._connection.adapters.register_loader("numeric", _NumericLoader)
+        self._pipeline = Pipeline(self._connection)
+        if self._listens:
+            self.run("listen")
 
-    def _count(self, committed: int, own: int) -> None:
-        """Count a commit of a server process, unless it is that of the own connection."""
-        self._commits += committed != own
+
+class _Streamed:
+    """The rows of a cursor of the server."""
+
+    def __init__(self, driver: PostgresDriver, name: str) -> None:
+        self._driver, self._name = driver, name
+
+    description = None
+    rowcount = -1
+
+    def fetchone(self) -> Row | None:
+        return next(iter(self.fetchmany(1)), None)
+
+    def fetchall(self) -> list[Row]:
+        return list(self)
+
+    def fetchmany(self, size: int) -> list[Row]:
+        fetch = SQL["fetch"].text.replace("{cursor}", self._name).replace("{number}", str(size))
+        return self._driver.run_text(fetch).fetchall()
+
+    def __iter__(self) -> Iterator[Row]:
+        while rows := self.fetchmany(_FETCHED):
+            yield from rows
+
+
+def _array(column: Sequence[Any]) -> Array | None:
+    """Return the values of a parameter for many rows. NULL stands for any number of NULLs."""
+    return None if column[0] is None and column.count(None) == len(column) else Array(column)
+
+
+class PostgresListener:
+    """A connection that hears the notifications for one runner, and nothing else: whoever waits for them is not woken
+    by the commits of all others."""
+
+    def __init__(self, conninfo: str, statement: str, name: str) -> None:
+        self._name = name
+        try:
+            self._connection = psycopg.connect(conninfo, autocommit=True, application_name="rekindle listener")
+            self._connection.execute(statement.encode())
+        except psycopg.Error as error:
+            raise unreachable(name, error) from error
+        self.fd = self._connection.fileno()
+
+    def drain(self) -> None:
+        try:
+            self._connection.pgconn.consume_input()
+            while self._connection.pgconn.notifies() is not None:
+                pass
+        except psycopg.Error as error:
+            raise unreachable(self._name, error) from error
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 _texts: dict[tuple[str, tuple[str, ...]] | str, tuple[str, tuple[str, ...]]] = {}
@@ -231,63 +309,6 @@ def _written(text: str, row: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]
     if written is None:
         written = _texts[key] = written_for_postgres(text, row)
     return written
-
-
-class _Array:
-    """The values of one parameter of many rows."""
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = values
-
-
-class _ArrayDumper(Dumper):
-    def dump(self, obj: _Array) -> bytes:
-        return b"{" + b",".join(map(_element, obj.values)) + b"}"
-
-
-def _element(value: Any) -> bytes:
-    if value is None:
-        return b"NULL"
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, bytes):
-        return b'"\\\\x' + value.hex().encode() + b'"'
-    return repr(float(value)).encode() if isinstance(value, float) else b"%d" % value
-
-
-class _Number(Dumper):
-    def dump(self, obj: int) -> bytes:
-        return b"%d" % obj
-
-    def quote(self, obj: int) -> bytes:
-        return b" %d" % obj
-
-
-class _Boolean(Dumper):
-    def dump(self, obj: bool) -> bytes:
-        return b"1" if obj else b"0"
-
-
-class _Text(Dumper):
-    def dump(self, obj: str) -> bytes:
-        return _stored(obj).encode()
-
-
-class _Set(Dumper):
-    def dump(self, obj: ValueSet) -> bytes:
-        items = (_quoted(one) if isinstance(one, str) else b"%d" % one for one in obj.values)
-        return b"{" + b",".join(items) + b"}"
-
-
-def _quoted(text: str) -> bytes:
-    return b'"' + _stored(text).replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
-
-
-def _stored(text: str) -> str:
-    """Return a text as PostgreSQL can store it: with the sign for NUL instead of NUL."""
-    return text.replace("\0", "\u2400")
 
 
 class _BooleanLoader(Loader):

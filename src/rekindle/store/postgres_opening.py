@@ -1,8 +1,7 @@
 """Open a store in a PostgreSQL database: `postgresql://user@host:port/database?schema=NAME&spool=FOLDER`.
 
 Rows are in a schema of the database, `rekindle` unless the URL names another. Journals and attempts' folders are in the
-spool: a folder that the store remembers. A file `database` in the spool has the URL, so that a command that finds the
-folder finds the store.
+spool (see rekindle.store.spool).
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from uuid import uuid4
 
 from rekindle.domain.errors import BadValue, NotFound, StoreUnavailable, StoreVersion
-from rekindle.files.store_files import DATABASE_FILE, PRIVATE, SHARED, database_of, set_mode, write_file
 from rekindle.store.archive import Store
 from rekindle.store.database import Access
 from rekindle.store.queries import load
 from rekindle.store.schema import migrations, newest_version
+from rekindle.store.spool import find_spool, make_spool
 
 POSTGRES = load("postgres")
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 SPOOL_VARIABLE = "REKINDLE_SPOOL"
 STORE_FOLDER = ".rekindle"
 
-_IGNORED = ".gitignore"
+_HINT = f"name another folder in ${SPOOL_VARIABLE}, or in the URL: ?spool=FOLDER"
 _EXTRA = "pip install 'rekindle[postgres]'"
 
 
@@ -55,9 +54,15 @@ def place_of(url: str) -> Place:
     schema, spool = query.pop("schema", "rekindle"), query.pop("spool", None)
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema) or schema.startswith("pg_"):
         raise BadValue(f"no schema can be called {schema!r}", hint="use small letters, digits and _: ?schema=sweep")
-    conninfo = urlunsplit(parts._replace(query=urlencode(query, safe="/")))
+    conninfo = _joined(parts, query)
     shown = dict(query) | ({} if schema == "rekindle" else {"schema": schema})
-    return Place(urlunsplit(parts._replace(query=urlencode(shown, safe="/"))), conninfo, schema, spool)
+    return Place(_joined(parts, shown), conninfo, schema, spool)
+
+
+def _joined(parts: SplitResult, query: dict[str, str]) -> str:
+    """Return a URL with another query. Without a host it keeps its `//`, which urlunsplit of Python 3.11 leaves out."""
+    words = urlencode(query, safe="/")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if words else ''}{words}"
 
 
 def _without_password(url: str) -> str:
@@ -65,9 +70,16 @@ def _without_password(url: str) -> str:
 
 
 def open_postgres(
-    url: str, *, create: bool, found_in: Path | None = None, shared: bool = False, spool: Path | None = None
+    url: str,
+    *,
+    create: bool,
+    found_in: Path | None = None,
+    shared: bool = False,
+    spool: Path | None = None,
+    upgrade: bool = True,
 ) -> Store:
-    """Open the store that a URL names; with `create`, make it if it is not there.
+    """Open the store that a URL names; with `create`, make it if it is not there. Without `upgrade`, an older store is
+    refused.
 
     `found_in` is the folder in which the URL was found. A new store's spool is the URL's, else $REKINDLE_SPOOL, else
     `spool`: by default `.rekindle` in the working directory. Raise NotFound, BadValue, StoreVersion or
@@ -90,10 +102,14 @@ def open_postgres(
             if not driver.is_store():
                 if not create:
                     raise NotFound(f"no store at {place.url}", hint="`rekindle --store URL run SPEC` makes one")
-                _create(driver, _new_spool(place, shared, spool))
+                named = place.spool or os.environ.get(SPOOL_VARIABLE) or spool or STORE_FOLDER
+                _create(driver, make_spool(Path(named), shared=shared, hint=_HINT))
             driver.identify()
-            found: dict[str, str] = dict(driver.run("properties").fetchall())
-            _check_version(place, int(found["version"]))
+            found = _properties(driver)
+            if int(found["version"]) != newest_version("postgres"):
+                if not upgrade:
+                    raise StoreVersion(f"the store {driver.name} has another version", hint="`rekindle status`")
+                _upgrade(driver)
             folder = _spool(driver, place, Path(found["spool"]), found_in)
         except psycopg.Error as error:
             raise driver.translate(error, Access.WRITE) from error
@@ -101,33 +117,40 @@ def open_postgres(
     return Store(driver, str(folder), found["identity"])
 
 
-def _check_version(place: Place, version: int) -> None:
+def _properties(driver: PostgresDriver) -> dict[str, str]:
+    return dict(driver.run("properties").fetchall())
+
+
+def _upgrade(driver: PostgresDriver) -> None:
+    """Apply the missing migrations, in one transaction beside which nobody writes. Raise StoreVersion if the store is
+    of a newer version, or this user may not change its tables."""
+    from psycopg.errors import InsufficientPrivilege
+
     ours = newest_version("postgres")
-    if version > ours:
-        raise StoreVersion(
-            f"the store {place.url} was written by a newer rekindle (its version is {version}, ours is {ours})",
-            hint="upgrade rekindle",
-        )
-
-
-def _new_spool(place: Place, shared: bool, otherwise: Path | None) -> Path:
-    """Make the spool of a new store."""
-    folder = Path(place.spool or os.environ.get(SPOOL_VARIABLE) or otherwise or STORE_FOLDER).expanduser().absolute()
+    driver.begin(Access.WRITE)
     try:
-        folder.mkdir(PRIVATE, parents=True, exist_ok=True)
-        foreign = sorted({path.name for path in folder.iterdir()} - {_IGNORED})
-        if foreign:
-            raise BadValue(
-                f"{folder} cannot be the spool of a new store: it holds {foreign[0]}",
-                hint=f"name another folder in ${SPOOL_VARIABLE}, or in the URL: ?spool=FOLDER",
+        version = int(_properties(driver)["version"])  # somebody else may have been faster
+        if version > ours:
+            raise StoreVersion(
+                f"the store {driver.name} was written by a newer rekindle (its version is {version}, ours is {ours})",
+                hint="upgrade rekindle",
             )
-        set_mode(str(folder), SHARED if shared else PRIVATE)
-        write_file(folder / _IGNORED, "*\n")
-    except OSError as error:
-        raise StoreUnavailable(
-            f"no spool can be made at {folder}: {error.strerror}", hint="check who owns the folder, and the disk"
+        _migrate(driver, version)
+        driver.commit(notify=True)
+    except InsufficientPrivilege as error:
+        raise StoreVersion(
+            f"the store {driver.name} was written by an older rekindle, and this user may not upgrade it",
+            hint="run `rekindle status` as the user who made it",
         ) from error
-    return folder
+    finally:
+        driver.roll_back()
+
+
+def _migrate(driver: PostgresDriver, version: int) -> None:
+    """Apply the migrations after a version."""
+    for step in migrations("postgres")[version:]:
+        driver.run_text(step.text)
+    driver.execute(POSTGRES["set_property"].text, {"key": "version", "value": str(newest_version("postgres"))})
 
 
 def _create(driver: PostgresDriver, folder: Path) -> None:
@@ -136,32 +159,17 @@ def _create(driver: PostgresDriver, folder: Path) -> None:
     try:
         if not driver.is_store():  # nobody else was faster
             driver.run("create_schema")
-            for step in migrations("postgres"):
-                driver.run_text(step.text)
-            values = {"identity": str(uuid4()), "version": str(newest_version("postgres")), "spool": str(folder)}
-            for key, value in values.items():
+            _migrate(driver, 0)
+            for key, value in {"identity": str(uuid4()), "spool": str(folder)}.items():
                 driver.execute(POSTGRES["set_property"].text, {"key": key, "value": value})
-        driver.commit()
+        driver.commit(notify=True)
     finally:
         driver.roll_back()
 
 
 def _spool(driver: PostgresDriver, place: Place, recorded: Path, found_in: Path | None) -> Path:
     """Return the spool, which follows the folder that names the store if that has been moved."""
-    if found_in is not None and found_in != recorded:
-        if database_of(recorded) == place.url:
-            raise StoreUnavailable(
-                f"{found_in} is a copy of {recorded}, the spool of the store {place.url}",
-                hint=f"use the store from there, or remove {found_in / DATABASE_FILE}",
-            )
-        driver.execute(POSTGRES["set_property"].text, {"key": "spool", "value": str(found_in)})
-        return found_in
-    try:
-        if not (recorded / DATABASE_FILE).exists():
-            write_file(recorded / DATABASE_FILE, place.url + "\n")
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the spool of the store {place.url} is not there: {recorded} ({error.strerror})",
-            hint="mount it here; if it has been moved, name its folder: --store FOLDER",
-        ) from error
-    return recorded
+    spool = find_spool(place.url, recorded, found_in)
+    if spool != recorded:
+        driver.execute(POSTGRES["set_property"].text, {"key": "spool", "value": str(spool)})
+    return spool

@@ -21,6 +21,7 @@ from rekindle.domain.selection import (
     ErrorPattern,
     HasParameter,
     JobFilter,
+    JobPage,
     Not,
     Op,
     Predicate,
@@ -74,13 +75,41 @@ def compile_chosen(
     chosen: JobFilter, query: Literal["select_jobs", "list_jobs", "count_jobs"], paths: StoredPaths
 ) -> Candidates:
     """Return one of these queries for chosen jobs. Raise BadSelection as `compile_selection` does."""
+    return _compile_chosen(chosen, AllOf(), SQL[query].text, paths)
+
+
+def compile_page(chosen: JobFilter, page: JobPage, paths: StoredPaths) -> Candidates:
+    """Return the query for a page of chosen jobs. Raise BadSelection likewise."""
+    if page.field == "id":  # no job is without one: the primary key is in order
+        name = "ids_downwards" if page.descending != page.backwards else "ids_upwards"
+    else:
+        name = _ORDERS[page.descending, page.backwards]
+    order = SQL[name].text
+    field = SQL["field_" + page.field].text
+    text = SQL["page_jobs"].text.replace("{order}", order).replace("{field}", field)
+    found = _compile_chosen(chosen, page.beyond, text, paths)
+    return msgspec.structs.replace(found, values={**found.values, "limit": page.limit})
+
+
+_ORDERS = {
+    (False, False): "upwards",
+    (False, True): "upwards_backwards",
+    (True, False): "downwards",
+    (True, True): "downwards_backwards",
+}
+"""The block that orders a page, by (descending, backwards)."""
+
+
+def _compile_chosen(chosen: JobFilter, more: Predicate, text: str, paths: StoredPaths) -> Candidates:
+    """Return a query for those of the chosen jobs for which `more` holds."""
     compiler = _Compiler(paths)
-    where, scope = chosen.where, compiler.scope(chosen.where, chosen.workflow, retired=False)
-    if chosen.ids is not None:
-        where, scope, compiler.values = AllOf(), [SQL["among"].text], {"jobs": as_set(chosen.ids)}
-    if not decided_by_sql(where):
-        raise ValueError(f"SQL alone cannot decide {where}")
-    return compiler.candidates(SQL[query].text, where, scope)
+    if not decided_by_sql(chosen.where):
+        raise ValueError(f"SQL alone cannot decide {chosen.where}")
+    if chosen.ids is None:
+        scope = compiler.scope(chosen.where, chosen.workflow, retired=False)
+        return compiler.candidates(text, AllOf((chosen.where, more)), scope)
+    compiler.values = {"jobs": as_set(chosen.ids)}
+    return compiler.candidates(text, more, [SQL["among"].text])
 
 
 def compile_condition(text: str, where: Predicate, paths: StoredPaths) -> Candidates:
@@ -233,12 +262,25 @@ class _Compiler(msgspec.Struct):
         if family == "params":
             workflow, revision = self._column("job.workflow"), self._column("workflow.revision")
             return lambda job: _within(job.effective_params(job.row[workflow], job.row[revision]), path)
+        if family == "labels":
+            return self._label_reader(key)
         at = self._column("job.binding" if family == "matrix" else "attempt.result")
 
         def read(job: JobRecord) -> Any:
             whole = from_json(job.row[at] or "null")
             own = whole.get(key) if family == "matrix" else None  # the name may have dots
             return _within(whole, path) if own is None else own
+
+        return read
+
+    def _label_reader(self, name: str) -> Decide:
+        at, known = self._column("template.body"), dict[str, Any]()  # labels by the text of a template
+
+        def read(job: JobRecord) -> Any:
+            body = job.row[at]
+            if body not in known:
+                known[body] = from_json(body or "{}").get("labels", {})
+            return known[body].get(name)
 
         return read
 

@@ -6,13 +6,13 @@ Parameters are `:word`. `@word`, after IN, stands for a set (see `ValueSet`). `{
 another block of the same file. A block that runs once for each of many rows lists its parameters in `-- row: a, b, c`
 and takes plain tuples in that order; in `-- distinct row: a, b, c` if no two of them ever concern the same row of the
 table, so that a database may write all of them with one statement. Each database gets the parameters in its own form:
-`written_for_sqlite`, `written_for_postgres`.
+`written_for_sqlite`, `written_for_sqlite_rows`, `written_for_postgres`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -73,27 +73,28 @@ class Queries(Mapping[str, Query]):
         self._blocks: dict[str, str] = {}
         self._parsed: dict[str, Query] = {}
         self._file = file
-        self._differ: set[str] = set()
+        self._differ: dict[str, str] = {}  # the blocks for PostgreSQL of those that differ
         self._add(FOLDER / f"{file}.sql")
         if (overlay := FOLDER / "sqlite" / f"{file}.sql").exists():
-            self._differ = self._add(overlay)
+            self._add(overlay)
+            self._differ = _blocks(FOLDER / "postgres" / f"{file}.sql")
 
-    def _add(self, path: Path) -> set[str]:
+    def _add(self, path: Path) -> None:
         blocks = _blocks(path)
         if twice := self._blocks.keys() & blocks.keys():
             raise ValueError(f"{self._file}.sql has two blocks {min(twice)}")
         self._blocks |= blocks
-        return set(blocks)
 
     def __getitem__(self, name: str) -> Query:
         query = self._parsed.get(name)
         if query is None:
             query = self._parse(self._blocks[name])
-            if name in self._differ:
-                other = self._parse(_blocks(FOLDER / "postgres" / f"{self._file}.sql")[name])
+            if name in self._differ or (self._differ and _PART.search(self._blocks[name])):
+                other = self._parse(self._differ.get(name, self._blocks[name]), postgres=True)
                 if (query.row, query.about) != (other.row, other.about):
                     raise ValueError(f"the block {name} is not described alike for both databases")
-                query = msgspec.structs.replace(query, postgres=other.text)
+                if other.text != query.text:
+                    query = msgspec.structs.replace(query, postgres=other.text)
             self._parsed[name] = query
         return query
 
@@ -103,7 +104,12 @@ class Queries(Mapping[str, Query]):
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def _parse(self, block: str) -> Query:
+    def _part(self, name: str, *, postgres: bool) -> str:
+        if name not in self._blocks:
+            return ""
+        return (postgres and self[name].postgres) or self[name].text
+
+    def _parse(self, block: str, *, postgres: bool = False) -> Query:
         name, *lines = block.splitlines()
         remarks = [line[2:].strip() for line in lines if line.startswith("--")]
         listed = next((remark for remark in remarks if _ROW.match(remark)), "")
@@ -112,9 +118,9 @@ class Queries(Mapping[str, Query]):
         text = "\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";")
         if not about or not text:
             raise ValueError(f"the block {name} lacks {'a statement' if about else 'a description'}")
-        text = _PART.sub(lambda match: self[match[1]].text if match[1] in self._blocks else match[0], text)
+        text = _PART.sub(lambda match: self._part(match[1], postgres=postgres) or match[0], text)
         columns = tuple(column.strip() for column in row.split(",") if column.strip())
-        if columns and set(_PARAMETER.findall(text)) != set(columns):
+        if columns and {*_PARAMETER.findall(text), *_SET.findall(text)} != set(columns):
             raise ValueError(f"the block {name} does not use exactly the columns of its rows")
         return Query(name.strip(), about, text, columns, listed.startswith("distinct"))
 
@@ -145,11 +151,19 @@ def column_names(columns: str) -> list[str]:
     return [column.split(" AS ")[-1].strip().rpartition(".")[2] for column in columns.split(",")]
 
 
-def written_for_sqlite(text: str, row: Sequence[str] = ()) -> str:
-    """Return a statement with parameters as SQLite takes them. Those of rows are numbered: binding twenty of them by
-    name costs as much as the update."""
-    text = _SET.sub(r"(SELECT value FROM json_each(:\1))", text)
-    return _PARAMETER.sub(lambda match: f"?{row.index(match[1]) + 1}", text) if row else text
+def written_for_sqlite(text: str) -> str:
+    """Return a statement with parameters as SQLite takes them."""
+    return _SET.sub(r"(SELECT value FROM json_each(:\1))", text)
+
+
+def written_for_sqlite_rows(query: Query) -> tuple[str, Callable[[Row], Row] | None]:
+    """Return the statement of a block that takes rows, and how to order each row for it; None: as it is.
+
+    The parameters are `?`: binding twenty of them by name costs as much as the update, and Python takes a tuple for
+    neither `:name` (from 3.14) nor `?1` (before 3.12.4) without a warning."""
+    text = written_for_sqlite(query.text)
+    order = [query.row.index(name) for name in _PARAMETER.findall(text)]
+    return _PARAMETER.sub("?", text), None if order == list(range(len(query.row))) else itemgetter(*order)
 
 
 def written_for_postgres(text: str, row: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:

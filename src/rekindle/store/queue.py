@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,16 @@ REUSE_SQL = load("reuse")
 POSTGRES = load("postgres")
 
 
+MOST_AHEAD = 64
+"""Attempt ids that a process takes ahead."""
+
+
 class Queue:
     """Claims and outcomes, many at a time."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._childless: set[int] = set()  # jobs that no other needs, for as long as the block is a turn
 
     def ready(
         self,
@@ -58,12 +64,13 @@ class Queue:
         *,
         resource_class: int | None = None,
         stopped: Iterable[int] = (),
+        skipped: Iterable[int] = (),
     ) -> list[ReadyJob]:
         """Return the first `limit` ready jobs of each resource class, or of one: highest priority first, then by id.
 
         Jobs that are held, delayed, avoid `host`, have a reuse candidate, or wait for an archived attempt to end (see
-        `blocking_attempts`) are left out, and so are those of archived and `stopped` workflows; with `only`, so are
-        jobs that do not match it.
+        `blocking_attempts`) are left out, and so are those of archived and `stopped` workflows and of `skipped`
+        templates; with `only`, so are jobs that do not match it.
         """
         values = {
             "workflow": workflow,
@@ -71,6 +78,7 @@ class Queue:
             "limit": limit,
             "host": host,
             "stopped": as_set(stopped),
+            "skipped": as_set(skipped),
         }
         scope = SQL["any_workflow" if workflow is None else "one_workflow"].text
         found = compile_condition(self._ready_in(scope), only or AllOf(), self._db.paths)
@@ -100,15 +108,22 @@ class Queue:
         return int(self._db.value(SQL["highest_attempt"])) + 1
 
     def attempt_ids(self, count: int) -> list[int]:
-        """Return free attempt ids for the transaction."""
-        return [row[0] for row in self._db.rows(SQL["attempt_ids"], count=count)] if count else []
+        """Return free attempt ids for the transaction. In a turn that others run beside, ids are taken ahead for later
+        turns, up to as many as the store has used."""
+        free = self._db.cache.attempt_ids if self._db.shared else []
+        if len(free) < count:
+            ahead = min(self._db.cache.attempts, MOST_AHEAD) if self._db.shared else 0
+            free += (number for (number,) in self._db.rows(SQL["attempt_ids"], count=count - len(free) + ahead))
+        self._db.cache.attempts += count
+        taken, free[:count] = free[:count], []
+        return taken
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
         """Insert attempts (QUEUED) as the live ones of their jobs, which become QUEUED."""
         query, paths = SQL["insert_attempt"], self._db.paths
         self._db.change_each(query, query.rows(claim_columns(one, runner, now, paths) for one in attempts))
-        claimed = self._db.change_each(SQL["claim_job"], [(attempt.id, attempt.job.id) for attempt in attempts])
-        expect(claimed, len(attempts), "claimed")
+        jobs = [(attempt.id, attempt.job.id) for attempt in attempts]
+        self._db.change_each(SQL["claim_job"], jobs, partial(expect, wanted=len(jobs), what="claimed"))
         deltas: Counter[CountKey] = Counter()
         for (workflow, number), n in Counter((one.job.workflow, one.job.resource_class) for one in attempts).items():
             deltas[workflow, number, State.READY] -= n
@@ -117,25 +132,25 @@ class Queue:
 
     def status(self, attempts: Iterable[int]) -> dict[int, AttemptJobState]:
         """Return the status of attempts and of their jobs, by attempt."""
-        return {
-            row.id: _status(row, self._db.paths)
-            for row in self._db.named_rows(SQL["status"], attempts=as_set(attempts))
-        }
+        rows = self._db.named_rows(SQL["status"], attempts=as_set(attempts))
+        self._childless.update(row.job for row in rows if not row.has_children)
+        return {row.id: _status(row, self._db.paths) for row in rows}
 
     def start(self, started: Sequence[tuple[int, float, str, str | None, int | None, int | None]]) -> None:
         """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `move` changes their jobs."""
         if not started:
             return
-        expect(self._db.change_each(SQL["start_attempt"], started), len(started), "started")
+        self._db.change_each(SQL["start_attempt"], started, partial(expect, wanted=len(started), what="started"))
         extend_spans(self._db, [row[0] for row in started])
 
     def end(self, endings: Sequence[AttemptEnd]) -> None:
         """Write the ends of attempts, with their steps and signatures. `move` changes their jobs."""
         if not endings:
             return
+        self._db.concerns_others = True
         query = SQL["end_attempt"]
         rows = query.rows(end_columns(ending, self._signature(ending)) for ending in endings)
-        expect(self._db.change_each(query, rows), len(endings), "ended")
+        self._db.change_each(query, rows, partial(expect, wanted=len(endings), what="ended"))
         self.steps([(ending.attempt, step) for ending in endings for step in ending.steps])
         extend_spans(self._db, [ending.attempt for ending in endings])
 
@@ -149,8 +164,9 @@ class Queue:
         """Change the states of jobs (version + 1) and the counts. Every job must be in the state `before`."""
         if not moves:
             return
-        moved = self._db.change_each(SQL["move_job"], ((move.after, move.job, move.before) for move in moves))
-        expect(moved, len(moves), "moved")
+        self._db.concerns_others |= any(move.after is State.READY for move in moves)
+        rows = ((move.after, move.job, move.before) for move in moves)
+        self._db.change_each(SQL["move_job"], rows, partial(expect, wanted=len(moves), what="moved"))
         deltas: Counter[CountKey] = Counter()
         kinds = Counter((move.workflow, move.resource_class, move.before, move.after) for move in moves)
         for (workflow, number, before, after), n in kinds.items():
@@ -161,7 +177,9 @@ class Queue:
     def completed(self, parents: Sequence[int]) -> list[StateChange]:
         """Lower the unmet counts of the children of jobs that have just become COMPLETED. Return the moves WAITING ->
         READY of children that need nothing more, for the caller to `move`."""
-        return self._meet_needs(SQL["meet_needs"], parents)
+        if self._db.is_turn:  # nobody adds needs meanwhile
+            parents = [parent for parent in parents if parent not in self._childless]
+        return self._meet_needs(SQL["meet_needs"], parents) if parents else []
 
     def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[StateChange]:
         """Lower the unmet counts of jobs with `when: finished` below jobs that have failed or were canceled and are not
@@ -179,7 +197,7 @@ class Queue:
         """Lower unmet counts; return the moves of jobs that need nothing more. What the statement returns decides: two
         runners may complete the two parents of one child at once."""
         if self._db.shared:
-            self._db.rows(POSTGRES["lock_children"], parents=as_set(parents))
+            self._db.change_each(POSTGRES["lock_children"], [(as_set(parents),)])
         return [
             StateChange(
                 row.id,
@@ -281,7 +299,7 @@ class ReuseCandidates:
         if not candidates:
             return
         rows = [(attempt, job) for job, attempt in candidates]
-        expect(self._db.change_each(REUSE_SQL["reuse_candidate"], rows), len(rows), "reinstated")
+        self._db.change_each(REUSE_SQL["reuse_candidate"], rows, partial(expect, wanted=len(rows), what="reinstated"))
         attempts = as_set(attempt for _, attempt in candidates)
         expect(self._db.change(REUSE_SQL["unarchive_attempts"], attempts=attempts), len(rows), "live again")
 

@@ -28,6 +28,7 @@ from rekindle.domain.rerun.plan import (
     rolled_back_from_json,
 )
 from rekindle.domain.rerun.undo import JobPointers
+from rekindle.domain.states import may_have_started
 from rekindle.domain.texts.substitution import render_text
 from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.derived import given_up_among
@@ -186,7 +187,12 @@ def _view(
         None
         if attempt is None
         else AttemptView(
-            attempt, STATES[row.attempt_state], row.cause, steps.get(attempt, ()), folders.get(attempt, ())
+            attempt,
+            STATES[row.attempt_state],
+            row.cause,
+            steps.get(attempt, ()),
+            folders.get(attempt, ()),
+            may_have_started(STATES[row.attempt_state], row.cause, row.started),
         ),
         next_attempt_of(row.next_attempt, paths),
         _outputs(body, row.id, row.name, row.binding, params) if body.outputs else (),
@@ -203,6 +209,7 @@ def _view(
         when_finished=row.when_finished != 0,
         template=row.template,
         recovered=row.recovered == 1,
+        rerun_forbidden=body.rerun_forbidden,
     )
 
 

@@ -230,8 +230,14 @@ class Reruns:
         paths = self._db.paths
         before = {row.id: pointers_of(row, paths) for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
         rows = [(*pointers_row(pointers, paths), job, version) for job, version, pointers, _ in restore]
-        if self._db.change_each(SQL["restore_job"], rows) != len(restore):
-            raise UndoRefused(f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again")
+
+        def check(restored: int) -> None:
+            if restored != len(restore):
+                raise UndoRefused(
+                    f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again"
+                )
+
+        self._db.change_each(SQL["restore_job"], rows, check)
         reclassify(
             self._db, [job for job, _, after, _ in restore if after.next.overrides != before[job].next.overrides]
         )
@@ -328,7 +334,7 @@ class Reruns:
             kind=kind,
             at=now,
             digest=plan.digest,
-            request=json_text(with_request(request, self._db.paths.encode)),
+            request=json_text(with_request({**request, **self._db.who}, self._db.paths.encode)),
             note=note,
             refused=json_text(plan.refused),
             warnings=json_text(plan.warnings),

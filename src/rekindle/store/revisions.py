@@ -118,6 +118,7 @@ def insert_revision(database: Database, workflow: int, number: int, definition: 
         submitted=now,
         params=to_json(dict(definition.params)).decode(),
         source_digest=definition.source_digest,
+        hooks=to_json(definition.hooks).decode() if definition.hooks else None,
     )
 
 

@@ -178,8 +178,19 @@ def verdict_of(word: str | None, message: str | None) -> Verdict | None:
 
 def resources_of(row: Any) -> Resources:
     """Return the resources of a named row with cpus, memory, gpus, time and licences."""
-    licences = tuple((name, count) for name, count in from_json(row.licences))
-    return Resources(row.cpus, row.memory, row.gpus, row.time or None, licences)
+    entries = from_json(row.licences)
+    licences = tuple((one[0], one[1]) for one in entries if len(one) == _LICENCE)
+    options = tuple(one[0] for one in entries if len(one) != _LICENCE)
+    return Resources(row.cpus, row.memory, row.gpus, row.time or None, licences, options)
+
+
+def licences_text(one: Resources) -> str:
+    """Return the column `licences`: JSON, with [name, count] of each licence, and then [option] of each option for a
+    batch executor. Together with the other columns it identifies a resource class."""
+    return to_json([*one.licences, *((option,) for option in one.options)]).decode()
+
+
+_LICENCE = 2  # the length of a licence's entry
 
 
 def with_next_attempt(value: NextAttempt, convert: Convert) -> NextAttempt:

@@ -1,7 +1,10 @@
-"""Runners with their leases and journals."""
+"""Runners with their leases and journals.
+
+Leases expire by one clock: the server's in PostgreSQL, else this host's. The clocks of runners may differ from it."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,7 +46,8 @@ class Runners:
             executor=executor,
             slots=slots,
             started=now,
-            expires=now + lease,
+            until=now + lease,
+            own=time.time(),
             label=label,
             store=stored_text(self._db.paths.folder),
             store_file=self._db.file,
@@ -67,8 +71,9 @@ class Runners:
         )
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:
-        """Extend the lease. Return False if another runner has taken over (the epoch has changed) or it was ended."""
-        return self._db.change(SQL["renew"], runner=runner, epoch=epoch, until=until) == 1
+        """Extend the lease until the clock of this process shows `until`. Return False if another runner has taken over
+        (the epoch has changed) or it was ended."""
+        return self._db.change(SQL["renew"], runner=runner, epoch=epoch, until=until, own=time.time()) == 1
 
     def end(self, runner: int, now: float) -> None:
         """Mark a runner ended: it stopped, or was found dead."""
@@ -86,17 +91,17 @@ class Runners:
 
     def find(self, runner: int) -> Runner | None:
         """Return a runner, ended or not."""
-        row = self._db.named_row(SQL["runner"], runner=runner)
+        row = self._db.named_row(SQL["runner"], runner=runner, own=time.time())
         return None if row is None else self._runner(row)
 
     def alive(self) -> list[Runner]:
         """Return the runners that have not ended by their rows. engine.presence decides whether they are alive.
         Those that stand for detached attempts are left out."""
-        return [self._runner(row) for row in self._db.named_rows(SQL["alive"])]
+        return [self._runner(row) for row in self._db.named_rows(SQL["alive"], own=time.time())]
 
     def detached(self) -> list[Runner]:
         """Return the runners that stand for detached attempts and have not ended."""
-        return [self._runner(row) for row in self._db.named_rows(SQL["detached"])]
+        return [self._runner(row) for row in self._db.named_rows(SQL["detached"], own=time.time())]
 
     def count_detached(self, workflow: int | None) -> int:
         """Return the number of detached attempts that have not ended; `workflow` None: of all workflows."""
@@ -152,4 +157,5 @@ class Runners:
             None if row.store is None else path_of(row.store),
             row.store_file not in (None, self._db.file),
             None if row.offer is None else msgspec.json.decode(row.offer, type=RunnerCapacity),
+            row.skew,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
 from rekindle.domain.texts.quantities import format_size
 from rekindle.store.database import LOCK_TIMEOUT
-from rekindle.store.queries import load
+from rekindle.store.queries import Query, Row, load, written_for_sqlite_rows
 
 SQL = load("connection")
 
@@ -31,9 +32,25 @@ def connect(
     """
     name = f"{path.as_uri()}?immutable=1" if unchanging else path.as_uri()
     connection = sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None, cached_statements=256)
-    for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
-        connection.execute(SQL[setting].text)
+    try:
+        for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
+            connection.execute(SQL[setting].text)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+_statements: dict[tuple[str, tuple[str, ...]], tuple[str, Callable[[Row], Row] | None]] = {}
+
+
+def execute_rows(connection: sqlite3.Connection, query: Query, rows: Iterable[Row]) -> int:
+    """Run a block once for each row. Return how many rows of the table it has changed. Raise sqlite3.Error."""
+    written = _statements.get((query.text, query.row))
+    if written is None:
+        written = _statements[query.text, query.row] = written_for_sqlite_rows(query)
+    text, ordered = written
+    return max(0, connection.executemany(text, rows if ordered is None else map(ordered, rows)).rowcount)
 
 
 # What SQLite's error codes mean.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rekindle.domain.errors import StoreError, StoreUnavailable
 from rekindle.store.database import Access, Driver, ReadOnlySnapshot
 from rekindle.store.queries import Query, Row, load, written_for_sqlite
-from rekindle.store.sqlite_connection import FILE, is_write_refused, translate
+from rekindle.store.sqlite_connection import FILE, execute_rows, is_write_refused, translate
 
 SQL = load("connection")
 
@@ -33,7 +33,7 @@ class SqliteDriver(Driver):
         self.connection.execute(SQL["refuse_writes" if reads else "allow_writes"].text)
         self.connection.execute("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")
 
-    def commit(self) -> None:
+    def commit(self, *, notify: bool) -> None:  # noqa: ARG002 (SQLite counts all commits)
         self.connection.execute("COMMIT")
 
     def roll_back(self) -> bool:
@@ -47,8 +47,8 @@ class SqliteDriver(Driver):
 
     stream = execute
 
-    def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
-        return max(0, self.connection.executemany(_written(query.text, query.row), rows).rowcount)
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+        check(execute_rows(self.connection, query, rows))
 
     def defer_references(self) -> None:
         self.connection.execute(SQL["defer_references"].text)
@@ -80,19 +80,24 @@ class SqliteDriver(Driver):
             raise translate(error, self.name) from error
         return version
 
+    def notify(self, runners: Iterable[int]) -> None:
+        """Do nothing: all runners are on this host."""
+
+    def listen(self, runner: int) -> None:
+        """Return None: all runners are on this host."""
+
     def close(self) -> None:
         self.connection.close()
 
 
-_texts: dict[tuple[str, tuple[str, ...]] | str, str] = {}
+_texts: dict[str, str] = {}
 
 
-def _written(text: str, row: tuple[str, ...] = ()) -> str:
+def _written(text: str) -> str:
     """Return a statement as SQLite takes it. Each is written once."""
-    key = (text, row) if row else text
-    written = _texts.get(key)
+    written = _texts.get(text)
     if written is None:
-        written = _texts[key] = written_for_sqlite(text, row)
+        written = _texts[text] = written_for_sqlite(text)
     return written
 
 

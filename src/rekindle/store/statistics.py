@@ -13,6 +13,7 @@ from rekindle.store.queries import Row, as_set, load
 
 if TYPE_CHECKING:
     from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
+    from rekindle.domain.run_plots import TimedAttempt
     from rekindle.store.database import Database
 
 SQL = load("statistics")
@@ -76,6 +77,30 @@ class Statistics:
         steps_by_template = {job: others[template] for job, template in templates.items() if template in others}
         return DurationHistory(past.jobs, past.alike, steps, steps_by_template, cores)
 
+    def attempts_in_time(self, workflow: int) -> list[TimedAttempt]:
+        """Return when and where the attempts of a workflow ran, by their start."""
+        from rekindle.domain.run_plots import TimedAttempt
+        from rekindle.domain.states import State
+
+        return [
+            TimedAttempt(
+                row.id,
+                row.job,
+                row.name,
+                row.template,
+                row.number,
+                State(row.state),
+                row.cause,
+                row.host or "",
+                row.worker or "",
+                row.started,
+                row.ended,
+                row.max_rss_bytes,
+                bool(row.archived),
+            )
+            for row in self._db.named_rows(SQL["attempts_in_time"], workflow=workflow)
+        ]
+
     def totals(self, jobs: Collection[int]) -> dict[int, AttemptTotals]:
         """Return the outcomes by job, for jobs with an attempt that has ended."""
         rows = self._db.named_rows(SQL["totals"], jobs=as_set(jobs))
@@ -111,13 +136,16 @@ class Statistics:
             found.setdefault(row.job, []).append(HostStatistics(row.host, row.passes, row.failures))
         return found
 
+    def durations_of_templates(self, templates: Iterable[int]) -> dict[int, float]:
+        """Return how long attempts of all jobs that have these templates now took, by template."""
+        return _medians(self._db.rows(SQL["durations_of_templates"], templates=as_set(templates)))
+
     def _durations_of_templates(self, jobs: Collection[int]) -> dict[int, float]:
         """Return how long other jobs of each job's template took, by job."""
         if not jobs:
             return {}
         templates = self._templates(jobs)
-        wanted = as_set(set(templates.values()))
-        found = _medians(self._db.rows(SQL["durations_of_templates"], templates=wanted))
+        found = self.durations_of_templates(set(templates.values()))
         return {job: found[template] for job, template in templates.items() if template in found}
 
     def _templates(self, jobs: Collection[int]) -> dict[int, int]:

@@ -36,6 +36,10 @@ class Supervisions:
         row = self._db.named_row(SQL["supervision"], id=supervision)
         return None if row is None else self._supervision(row)
 
+    def listing(self, limit: int) -> list[Supervision]:
+        """Return the supervisions that have not ended, then the others, newest first."""
+        return [self._supervision(row) for row in self._db.named_rows(SQL["listing"], limit=limit)]
+
     def begin(self, workflow: int, options: str, owner: ProcessIdentity, now: float) -> Supervision:
         """Insert a supervision with `options` as JSON text. The caller has checked that none is active."""
         number = self._db.insert(
@@ -73,6 +77,10 @@ class Supervisions:
         """Return (attempts, core-seconds) of a workflow's attempts with ids from `first`."""
         row = self._db.row(SQL["usage"], workflow=workflow, first=first)
         return (0, 0.0) if row is None else (row[0], row[1])
+
+    def policy_retries(self, workflow: int, since: float) -> int:
+        """Return how many jobs of a workflow have run again as their policies say, since a time."""
+        return int(self._db.value(SQL["policy_retries"], workflow=workflow, since=since))
 
     def batch(self, workflow: int) -> list[BatchJob]:
         """Return the workflow's jobs by id; retired jobs are left out."""

@@ -10,7 +10,7 @@ import msgspec
 from rekindle.domain.definition import JobTemplate, Resources
 from rekindle.journal.encoding import json_reader, to_json
 from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import resources_of
+from rekindle.store.rows import licences_text, resources_of
 
 if TYPE_CHECKING:
     from rekindle.store.database import Database
@@ -68,7 +68,7 @@ def resource_class_of(database: Database, resources: Resources) -> int:
         "memory": resources.memory,
         "gpus": resources.gpus,
         "time": resources.time or 0.0,
-        "licences": to_json(resources.licences).decode(),
+        "licences": licences_text(resources),
     }
     found: int | None = database.value(SQL["find_resource_class"], **columns)
     return database.insert(SQL["insert_resource_class"], **columns) if found is None else found

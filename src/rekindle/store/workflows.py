@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -25,6 +25,21 @@ SQL = load("workflows")
 SUBMIT_SQL = load("submitting")
 DELETE_SQL = [query for name, query in load("deleting").items() if name != "own_attempts"]
 
+_T = TypeVar("_T")
+
+StoreProgress = Callable[[int, int], None]
+"""Called with the number of stored rows and that of all rows."""
+
+_REPORTED_ROWS = 1_000
+
+
+def _counted(rows: Iterable[_T], before: int, whole: int, progress: StoreProgress | None) -> Iterator[_T]:
+    """Yield the rows, and report after each thousand; `before` of the whole are stored already."""
+    for number, row in enumerate(rows):
+        if progress is not None and number % _REPORTED_ROWS == 0:
+            progress(before + number, whole)
+        yield row
+
 
 class Workflows:
     """Workflows, their revisions and templates."""
@@ -32,10 +47,13 @@ class Workflows:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, definition: Definition, now: float, ids: Sequence[int] = ()) -> int:
+    def add(
+        self, definition: Definition, now: float, ids: Sequence[int] = (), progress: StoreProgress | None = None
+    ) -> int:
         """Insert a workflow at revision 1 with its templates, jobs (READY or WAITING), edges and counts. Return its id.
 
-        `ids`, which must be free, are the ids of the jobs (default: the next ones). 100,000 jobs take seconds.
+        `ids`, which must be free, are the ids of the jobs (default: the next ones). 100,000 jobs take seconds;
+        `progress` is called meanwhile.
         """
         from rekindle.store.revisions import first_version, insert_revision, job_row
 
@@ -57,20 +75,20 @@ class Workflows:
             unmet[child] += 1
         first = int(self._db.value(SUBMIT_SQL["highest_job"])) + 1
         numbers, version = ids or range(first, first + len(definition.jobs)), first_version(self._db)
-        self._db.change_each(
-            SUBMIT_SQL["insert_job"],
-            (
-                job_row(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs, version)
-                for number, job, needs in zip(numbers, definition.jobs, unmet, strict=True)
-            ),
+        rows = (
+            job_row(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs, version)
+            for number, job, needs in zip(numbers, definition.jobs, unmet, strict=True)
         )
+        whole = len(definition.jobs) + len(definition.edges)
+        self._db.change_each(SUBMIT_SQL["insert_job"], _counted(rows, 0, whole, progress))
         counts: Counter[CountKey] = Counter()
         for job, needs in zip(definition.jobs, unmet, strict=True):
             state = State.WAITING if needs else State.READY
             counts[workflow, templates[job.template].resource_class, state] += 1
         add_counts(self._db, counts)
         edges = sorted(definition.edges)  # in the order of the table, so that it is written page by page
-        self._db.change_each(SUBMIT_SQL["insert_edge"], ((numbers[parent], numbers[child]) for parent, child in edges))
+        pairs = ((numbers[parent], numbers[child]) for parent, child in edges)
+        self._db.change_each(SUBMIT_SQL["insert_edge"], _counted(pairs, len(definition.jobs), whole, progress))
         return workflow
 
     def revise(self, workflow: int, definition: Definition, now: float) -> RevisionChanges:
@@ -170,8 +188,8 @@ class Workflows:
 
     def span(self, workflow: int) -> tuple[float | None, float | None]:
         """Return when the first attempt of a workflow started and the last one ended, archived attempts included."""
-        row = self._db.named_row(SQL["span"], id=workflow)
-        return (None, None) if row is None else (row.started, row.ended)
+        started, ended = self._db.row(SQL["span"], id=workflow) or (None, None)
+        return started, ended
 
     def edges(self, workflow: int) -> list[tuple[int, int]]:
         """Return the edges of a workflow as (parent, child) job ids."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot, Store, Transaction
+    from rekindle.store.database import Listener
 
 
 class FakeClock:
@@ -46,11 +47,18 @@ class CrashingStore:
         self._raise_if_crashed()
         return self._store.read()
 
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
+    def write(self) -> AbstractContextManager[Transaction]:
         """Open a writing transaction."""
+        return self._crashing(self._store.write())
+
+    def turn(self, runner: int = 0) -> AbstractContextManager[Transaction]:
+        """Open a writing transaction of a runner."""
+        return self._crashing(self._store.turn(runner))
+
+    @contextmanager
+    def _crashing(self, block: AbstractContextManager[Transaction]) -> Iterator[Transaction]:
         self._raise_if_crashed()
-        with self._store.write() as archive:
+        with block as archive:
             yield archive
             self._left -= 1
             if self._left == 0 and self._when == "before":
@@ -58,12 +66,18 @@ class CrashingStore:
         if self._left == 0:
             self._crash()
 
-    turn = write
-
     def data_version(self) -> int:
         """Return the data version of the wrapped store."""
         self._raise_if_crashed()
         return self._store.data_version()
+
+    def notify(self, runners: Iterable[int]) -> None:
+        """Notify runners on other hosts."""
+        self._store.notify(runners)
+
+    def listen(self, runner: int) -> Listener | None:
+        """Return what hears the notifications for a runner."""
+        return self._store.listen(runner)
 
     def close(self) -> None:
         """Do nothing: the test closes the wrapped store."""

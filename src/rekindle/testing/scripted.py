@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,12 +16,12 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import SubtaskEnd, divide_subtasks, item_text
-from rekindle.executors.pool import WorkerGone, WorkerInfo
+from rekindle.executors.pool import POOL_SUPPLY, WorkerGone, WorkerInfo
 from rekindle.files.store_files import make_folder
 from rekindle.journal.log import JournalWriter
 from rekindle.journal.orders import Assignment, FanOut, TaskTemplate
 from rekindle.journal.paths import journal_path
-from rekindle.journal.processes import boot_id
+from rekindle.journal.processes import boot_id, wait_readable
 from rekindle.journal.records import Ended, FannedOut, Opened, Returned, Started, StepEnded, Subtasks
 from rekindle.testing.fakes import Crash, FakeClock
 from rekindle.worker.attempt_environment import build_environment
@@ -64,6 +63,7 @@ class ScriptedExecutor:
     Outcomes are journalled as a worker would."""
 
     name = "scripted"
+    supply = POOL_SUPPLY
 
     def __init__(
         self, store_folder: str, script: Callable[[Assignment], ScriptedOutcome], clock: Callable[[], float]
@@ -98,7 +98,7 @@ class ScriptedExecutor:
         self._tasks.update((task.id, task) for task in tasks)
         self._queues[worker].extend(work)
 
-    def cancel(self, worker: str, tokens: Sequence[str]) -> None:
+    def cancel(self, worker: str, tokens: Sequence[str], allocation: str = "") -> None:  # noqa: ARG002 (interface)
         """Journal CANCELED for these attempts, queued or running."""
         queue = self._queues[worker]
         for one in [one for one in queue if one.token in tokens]:
@@ -142,7 +142,8 @@ class ScriptedExecutor:
                 continue
             if self._running[worker].waits < 0:
                 self._perform(worker, self._running.pop(worker))
-        return [fd for fd in also if select.select([fd], [], [], 0)[0]]
+        readable = wait_readable(also, 0.0)
+        return [fd for fd in also if fd in readable]
 
     def gone(self) -> Sequence[WorkerGone]:
         """Return the workers that have died since the last call."""

@@ -15,13 +15,14 @@ import time
 from rekindle.files.store_files import is_fully_durable
 from rekindle.journal.log import create_journal
 from rekindle.journal.paths import clear_scratch
-from rekindle.journal.processes import CANCEL_SIGNAL, OomKillCounter, boot_id, host_name, start_of
+from rekindle.journal.processes import CANCEL_SIGNAL, OomKillCounter, boot_id, host_name, pid_namespace, start_of
 from rekindle.journal.records import Opened
 from rekindle.worker.attempt_environment import base_environment
 from rekindle.worker.attempt_folders import AttemptFolders
 from rekindle.worker.call_steps import CallHosts
 from rekindle.worker.command_steps import become_subreaper
 from rekindle.worker.fingerprints import Fingerprinter
+from rekindle.worker.heartbeat import Heartbeat
 from rekindle.worker.logs import StepLogs
 from rekindle.worker.loop import WorkerLoop
 from rekindle.worker.reporter import Reporter
@@ -29,19 +30,27 @@ from rekindle.worker.subtasks import WorkerResources
 
 
 def main(arguments: list[str]) -> None:
-    """Set up the process and work."""
+    """Work as a runner's worker."""
     name, journal, scratch, wake = arguments
     os.set_inheritable(int(wake), False)
     os.set_blocking(0, False)
+    work(name, journal, scratch, int(wake))
+
+
+def work(name: str, journal: str, scratch: str, wake: int, *, element: bool = False) -> None:
+    """Set up the process and work on the orders that come on stdin. `wake`: a descriptor that wakes the runner.
+    `element`: see `WorkerLoop`."""
     signal_fd = _signal_descriptor()
     become_subreaper()
     pid = os.getpid()
-    opened = Opened(name, host_name(), boot_id(), pid, start_of(pid) or 0, time.time())
+    opened = Opened(name, host_name(), boot_id(), pid, start_of(pid) or 0, time.time(), pid_space=pid_namespace())
     own = create_journal(journal, opened, durable=is_fully_durable(os.environ))
     if own is None:
-        clear_scratch(scratch)
+        if not element:  # another start of the element may use the folder
+            clear_scratch(scratch)
         return
-    reporter = Reporter(own, int(wake))
+    Heartbeat(own, shared=element).start()
+    reporter = Reporter(own, wake)
     resources = WorkerResources(
         reporter=reporter,
         capture=StepLogs(f"{scratch}/", reporter.storage),
@@ -52,7 +61,9 @@ def main(arguments: list[str]) -> None:
         base_variables=base_environment(),
         scratch=scratch,
     )
-    WorkerLoop(resources, signal_fd).run()
+    WorkerLoop(resources, signal_fd, element=element).run()
+    if reporter.withheld:  # the log of the attempt is still there
+        return
     with contextlib.suppress(OSError):  # the executor clears the folder, or the store is gone
         clear_scratch(scratch)
 

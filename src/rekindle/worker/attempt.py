@@ -160,11 +160,11 @@ class Attempt:
             self._measure(self._monitor, now)
         self._advance(self._activity.poll(now))
 
-    def cancel(self, now: float) -> None:
-        """End the attempt; a second call ends it without a grace."""
+    def cancel(self, now: float, allocation: str = "") -> None:
+        """End the attempt; a second call ends it without a grace. `allocation`: the one that ends, if that is why."""
         if self._stopped is not None and self._activity is not None:
             self._activity.cut_grace(now)
-        self._terminate(cancellation(), now)
+        self._terminate(cancellation(allocation), now)
 
     def _terminate(self, termination: Termination, now: float) -> None:
         if self._activity is not None and self._stopped is None:

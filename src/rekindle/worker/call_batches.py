@@ -52,6 +52,7 @@ class CallBatch:
         self._stopped_token = ""  # the token of the call that was stopped
         self._grace = CallGrace()
         self._wanted: set[str] = set()
+        self._allocation = ""  # see `cancel`
         self._host: CallHost = hosts.get(template.directory)
         self._offset = os.fstat(reporter.journal.fd).st_size
         self._host.status.reset()
@@ -131,8 +132,10 @@ class CallBatch:
         self._host.resume()
         return rest
 
-    def cancel(self, tokens: Collection[str]) -> None:
-        """End the running call if it is among these. Unclaimed attempts have been withdrawn before."""
+    def cancel(self, tokens: Collection[str], allocation: str = "") -> None:
+        """End the running call if it is among these. Unclaimed attempts have been withdrawn before. `allocation`: the
+        one that ends, if that is why."""
+        self._allocation = allocation
         self._wanted |= {one.token for one in self._work if one.token in tokens}
         if self._stopped_token in tokens:
             self._grace.end(time.monotonic())
@@ -186,7 +189,7 @@ class CallBatch:
             return None
         assignment = running[0]
         if assignment.token in self._wanted:
-            return cancellation()
+            return cancellation(self._allocation)
         limit = time_limit(self._template, assignment)
         started = self._host.status.start
         if limit is not None and started and now >= started + limit:

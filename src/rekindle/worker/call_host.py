@@ -59,6 +59,7 @@ from rekindle.worker.declared_files import PartialOutputs, check_outputs, prepar
 from rekindle.worker.fan_out_steps import items_step
 from rekindle.worker.fingerprints import Fingerprinter
 from rekindle.worker.function_calls import CallResult, Context, FunctionCache, call_function
+from rekindle.worker.heartbeat import REVOKED_EXIT_CODE, RevocationCheck
 from rekindle.worker.limits import held_at_most
 from rekindle.worker.logs import BadLog, StepLogs
 from rekindle.worker.process_state import ProcessState
@@ -87,6 +88,7 @@ class CallServer:
     def __init__(self, journal: str, scratch: str) -> None:
         self._status = status = SharedStatus(STATUS_FD)
         self._journal = JournalWriter(journal, durable=is_fully_durable(os.environ))
+        self._journal.before_write = RevocationCheck(journal, lambda: os._exit(REVOKED_EXIT_CODE))
         self._storage = DiskRetry(status.report_disk_error, lambda: self._journal.gone)
         self._pending_end: Ended | None = None  # journaled together with the next start
         self._capture = StepLogs(f"{scratch}/call.", self._storage)

@@ -72,10 +72,12 @@ def send(fd: int, message: Task | Reply) -> None:
 
 
 class LineReader:
-    """Reads whole lines from a pipe."""
+    """Reads whole lines from a pipe, or from a file that grows."""
 
-    def __init__(self, fd: int, kind: Any) -> None:
+    def __init__(self, fd: int, kind: Any, *, grows: bool = False) -> None:
+        """`grows`: the end of the file is not the end of its lines."""
         self._fd = fd
+        self._grows = grows
         self._decode = json_reader(kind)
         self._rest = b""
         self.ended = False
@@ -87,10 +89,19 @@ class LineReader:
         except BlockingIOError:
             return []
         if not read:
-            self.ended = True
+            self.ended = not self._grows
             return []
         *lines, self._rest = (self._rest + read).split(b"\n")
-        return [self._decode(line) for line in lines]
+        return [one for line in lines if line and (one := self._decoded(line)) is not None]
+
+    def _decoded(self, line: bytes) -> Any:
+        """Return a line's document; None: a writer of the file died within the line, and another went on."""
+        try:
+            return self._decode(line)
+        except ValueError:
+            if not self._grows:
+                raise
+            return None
 
 
 _START, _CLAIMED, _STOP, _HELD, _DISK_ERROR = 0, 8, 12, 16, 24

@@ -247,7 +247,7 @@ def find_program(program: str, path: str) -> str:
             denied = candidate
     if denied:
         raise StartError(f"cannot start {program}: {denied} is not executable", hint=f"chmod +x {denied}")
-    raise StartError(f"cannot start {program}: no such program in PATH ({path})")
+    raise StartError(f"cannot start {program}: no such program in PATH\n(PATH is {path})")
 
 
 def _start_error(error: OSError, path: str, argv: Sequence[str], environment: Mapping[str, str]) -> str:

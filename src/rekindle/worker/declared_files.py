@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -176,6 +175,8 @@ class BackgroundRead:
         self._read = read
         self._stopped: tuple[Cause, str] | None = None
         self._error: BaseException | None = None
+        import threading
+
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -18,6 +18,7 @@ from rekindle.domain.models import Failure
 from rekindle.domain.states import Cause, State, state_after
 from rekindle.domain.subtasks import KnownSubtask, SubtaskDivision, SubtaskEnd, divide_subtasks
 from rekindle.domain.texts.display import show_json_bytes
+from rekindle.domain.texts.function_source import shown_call
 from rekindle.domain.verdicts import BadVerdict
 from rekindle.files.file_patterns import item_texts, static_items
 from rekindle.files.store_files import open_regular_file
@@ -353,7 +354,7 @@ def items_of(each: Each, end: StepEnd, printed: str) -> list[str]:
         return item_texts(_lines(printed))
     value = None if end.result is None else from_json(end.result)
     if not isinstance(value, list):
-        raise BadValue(f"{each.call} returned no list of items, but {end.result or 'nothing'!s:.80}")
+        raise BadValue(f"{shown_call(each.call)} returned no list of items, but {end.result or 'nothing'!s:.80}")
     return item_texts(value)
 
 

@@ -18,6 +18,7 @@ from rekindle.domain.actions import BAD_ACTION, Action, BadAction, action_docume
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import Cause
+from rekindle.domain.texts.function_source import function_name, is_source, shown_call
 from rekindle.domain.verdicts import Verdict, make_verdict, worst_verdict
 from rekindle.files.store_files import make_folder
 from rekindle.journal.encoding import to_json
@@ -68,10 +69,12 @@ class FunctionCache:
         except StartError as error:
             return CallResult.not_started(str(error))
         except RekindleError as error:
-            return CallResult.not_started(f"cannot import {name}: {error}", traceback=_traceback(error))
+            return CallResult.not_started(f"cannot import {shown_call(name)}: {error}", traceback=_traceback(error))
         except BaseException as error:  # noqa: BLE001 - whatever a user's module raises is the outcome
             kind = _type_name(error)
-            return CallResult.not_started(f"cannot import {name}: {kind}: {_message(error)}", kind, _traceback(error))
+            return CallResult.not_started(
+                f"cannot import {shown_call(name)}: {kind}: {_message(error)}", kind, _traceback(error)
+            )
         self._known[name] = found = function, _takes_context(function)
         return found
 
@@ -89,6 +92,8 @@ def call_function(function: Callable[..., Any], arguments: Mapping[str, Any]) ->
 
 
 def _load(name: str) -> Callable[..., Any]:
+    if is_source(name):
+        return _define(name)
     module_name, _, path = name.partition(":")
     if not module_name or not path:
         raise StartError(f"{name!r} names no function", hint="write module:function")
@@ -101,6 +106,23 @@ def _load(name: str) -> Callable[..., Any]:
     if not callable(value):
         raise StartError(f"{name} is a {type(value).__name__}, not a function")
     function: Callable[..., Any] = value
+    return function
+
+
+def _define(source: str) -> Callable[..., Any]:
+    """Return the function that a source defines. Its tracebacks show the source."""
+    import __future__
+
+    import linecache
+    from types import ModuleType
+
+    name = function_name(source)
+    file = f"<{name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    code = compile(source, file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
+    module = ModuleType(name)
+    exec(code, vars(module))  # noqa: S102  the function is a part of the workflow, as its commands are
+    function: Callable[..., Any] = getattr(module, name)
     return function
 
 

@@ -19,6 +19,7 @@ import msgspec
 from rekindle.domain.states import Cause
 from rekindle.journal.encoding import to_json
 from rekindle.journal.processes import OomKillCounter, descendants_of
+from rekindle.journal.records import ALLOCATION
 from rekindle.worker.steps import StepEnd, wall_time
 
 _BY_A_KILL = (Cause.SIGNAL, Cause.EXIT)
@@ -42,8 +43,10 @@ class Termination(msgspec.Struct, frozen=True):
         )
 
 
-def cancellation() -> Termination:
-    """Return the termination of a canceled step."""
+def cancellation(allocation: str = "") -> Termination:
+    """Return the termination of a canceled step. `allocation`: the one that ends, if that is why."""
+    if allocation:
+        return Termination(Cause.CANCELED, f"ended in time, because {allocation} ends", {ALLOCATION: allocation})
     return Termination(Cause.CANCELED, "canceled while it ran")
 
 

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from rekindle.domain.states import State
 from rekindle.journal.log import JournalWriter, encode_line
 from rekindle.journal.orders import encode_disk_error
+from rekindle.journal.records import Ended
 
 if TYPE_CHECKING:
     from rekindle.journal.records import Record
@@ -31,6 +33,8 @@ class Reporter:
         self.journal = journal
         self.wake = wake
         self.storage = DiskRetry(self.report_disk_error, lambda: journal.gone)
+        self.withholds: Callable[[Ended], bool] = lambda _: False  # whether a bad end is not written
+        self.withheld = False  # a bad end was not written
         self._reported_error = 0
         self._lines: list[bytes] = []
         self._notified_at = 0.0
@@ -45,6 +49,9 @@ class Reporter:
 
     def add(self, record: Record) -> None:
         """Add a record. It is written with the next `flush`, which must come before any wait or start."""
+        if isinstance(record, Ended) and record.state is not State.COMPLETED and self.withholds(record):
+            self.withheld = True
+            return
         self._lines.append(encode_line(record))
 
     def flush(self) -> None:

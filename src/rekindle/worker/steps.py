@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -201,6 +200,8 @@ def never_started(assignment: Assignment, state: State, cause: Cause, message: s
 
 def crashed_step(started: float, error: Exception) -> StepEnd:
     """Return the end of a step that failed now because handling it raised `error`."""
+    import traceback
+
     text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
     failure = Failure(type(error).__name__, f"rekindle cannot handle what it left: {error}", text)
     return StepEnd(State.FAILED, started, wall_time(), Cause.EXCEPTION, failure=failure)

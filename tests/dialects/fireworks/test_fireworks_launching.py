@@ -321,8 +321,8 @@ def test_failed_task_resumes_in_a_copy_or_the_same_folder(pad: Launchpad) -> Non
         (("rlaunch", "--loglvl", "LOUD", "rapidfire"), 64, "LOUD"),
         (("rlaunch", "multi", "0"), 64, "NUM_JOBS"),
         (("rlaunch",), 64, "Usage"),
-        (("qlaunch", "singleshot", "-f", "1"), 1, "no queue is supported yet"),
-        (("qlaunch", "-r", "-q", "a.yaml", "rapidfire", "-m", "3", "--nlaunches", "infinite"), 1, "rlaunch rapidfire"),
+        (("qlaunch", "singleshot", "-f", "1"), 1, "my_qadapter.yaml"),
+        (("qlaunch", "-r", "-q", "a.yaml", "rapidfire", "-m", "3", "--nlaunches", "infinite"), 1, "a.yaml"),
     ],
 )
 def test_unsupported_launches_are_refused(pad: Launchpad, words: tuple[str, ...], code: int, said: str) -> None:
@@ -375,3 +375,25 @@ def test_copies_get_new_folders_and_named_folders_are_shared(
     place = LaunchFolders(str(tmp_path), here)(job, 1, 0.0)
     assert place.shared is shared
     assert bool(re.fullmatch(LAUNCHER, Path(place.path).name)) is not shared
+
+
+ADAPTER = "_fw_name: CommonAdapter\n_fw_q_type: SLURM\n"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "code", "said"),
+    [
+        (ADAPTER, 1, "`rekindle store copy`"),
+        ("_fw_name: CommonAdapter\n_fw_q_type: PBS\n", 64, "is for PBS"),
+        (f"{ADAPTER}nodes: 2\n", 64, "nodes: 2 cannot be used here"),
+        (f"{ADAPTER}walltme: 1\n", 64, "walltme cannot be used here"),
+        (f"{ADAPTER}walltime: soon\n", 1, "`rekindle store copy`"),
+        ("[", 64, "is not YAML"),
+        ("text", 64, "is not a queue adapter"),
+    ],
+)
+def test_queue_adapters_that_cannot_be_used_are_refused(pad: Launchpad, adapter: str, code: int, said: str) -> None:
+    pad.add(single("true"))
+    (pad.folder / "my_qadapter.yaml").write_text(adapter)
+    done = pad("qlaunch", "rapidfire")
+    assert (done.code, said in done.err) == (code, True), done

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
@@ -151,7 +151,7 @@ def test_a_command_without_any_selection_is_refused_and_a_wrong_one_changes_noth
         (["update_fws", "-i", "2", "-u", "x"], "-u is not JSON"),
         (["update_fws", "-i", "2", "--mongo", "-u", '{"$set": {"state": 1}}'], "only the spec"),
         (["update_fws", "-i", "2", "-u", '{"_tasks": 5}'], "_tasks"),
-        (["webgui"], "no web interface yet"),
+        (["webgui", "--host", "203.0.113.9"], "cannot listen on 203.0.113.9"),
     ],
     ids=lambda found: " ".join(found) if isinstance(found, list) else "",
 )
@@ -416,8 +416,9 @@ def running(lpad: Lpad) -> Iterator[subprocess.Popen[bytes]]:
         yield runner
     finally:
         if runner.poll() is None:
-            for pid in [*descendants(runner.pid), runner.pid]:
-                os.kill(pid, signal.SIGKILL)
+            for pid in [runner.pid, *descendants(runner.pid)]:  # the runner first: it would record how the others end
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         runner.wait()
 
 

@@ -118,7 +118,7 @@ def test_one_rerun_that_fails_again_is_an_error(lab: Lab) -> None:
     lab.order("broken-turn")
     batch = lab.create()
     result = lab.supervise(batch, expect=2)
-    assert "it has been run again once, which is the most" in result.err
+    assert "the limit of 1 rerun is reached" in result.err
     assert lab.tests(batch)["turn"]["runCounter"] == 2
 
 

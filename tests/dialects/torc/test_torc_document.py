@@ -38,8 +38,9 @@ def test_the_document_from_top_to_bottom(torc: Torc) -> None:
     assert "memory" in torc.statuses("status=ready")
     assert len(torc.json("results", "list", "--all-runs")["results"]) >= len(before["results"])
     # "Schedule compute nodes to run those jobs": "torc hpc slurm schedule-nodes -nX"
+    # Here nobody serves the store's file to other hosts; tests/e2e/test_slurm_recipes.py has a Slurm.
     scheduled = torc.shell("torc hpc slurm schedule-nodes -n2")
-    assert (scheduled.code, "`torc jobs run`" in scheduled.err) == (1, True)
+    assert (scheduled.code, "`rekindle serve`" in scheduled.err) == (1, True)
     torc.write("more", "")
     assert torc.shell("torc jobs run").code == 2
     failed = {"clean": "done", "bug1": "done", "bug2": "done", "bug3": "done"}

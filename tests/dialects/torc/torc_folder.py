@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,9 @@ def kill_runner(torc: Torc, file: str, job: str) -> None:
         wait_until(lambda: torc.statuses()[job] == "submitted")
     finally:
         killed = descendants(runner.pid)
-        for pid in [*killed, runner.pid]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [runner.pid, *killed]:  # the runner first: it would record how the others end
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         runner.wait()
     wait_until(lambda: not any(map(start_of, killed)))
     assert torc.statuses()[job] == "submitted"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from rekindle.cli.options import check_text, json_option
-from rekindle.cli.output import attempt_text, json_output, terminal
+from rekindle.cli.output import json_output
 from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.engine.queries import selections
 from rekindle.engine.rerun import control
 from rekindle.engine.running import reconcile
+from rekindle.presentation import batch_documents, controls, words
 
 if TYPE_CHECKING:
     from rekindle.domain.errors import RefusedJob
@@ -36,23 +37,16 @@ def cancel(flags: SelectionFlags, note: str | None, as_json: bool) -> None:
       rekindle cancel -w sweep
       rekindle cancel 4-9 --note 'wrong input'
     """
-    selection = required_selection(flags, "cancel")
+    selection = required_selection(flags, "cancel", "-s running")
     with opened() as session:
         done = reconcile.cancel(session, selection, note)
     for one in done.reconciled:
-        click.echo(terminal.one_line(one.summary), err=True)
+        click.echo(words.one_line(one.summary), err=True)
     _note_moved(done.moved)
     if as_json:
-        document = {"canceled": done.now, "asked": done.asked, "ended": done.ended, "left_out": done.left_out}
-        json_output.emit({key: list(jobs) for key, jobs in document.items()})
+        json_output.emit(batch_documents.canceled(done))
     else:
-        _print_groups(
-            (done.now, "canceled before starting"),
-            (done.over, "stopped while running"),
-            ([job for job in done.asked if job not in done.over], "running, being ended"),
-            (done.ended, "already ended"),
-            (done.left_out, "no longer waiting for canaries"),
-        )
+        _print(controls.canceled(done))
 
 
 @click.command()
@@ -68,14 +62,14 @@ def hold(flags: SelectionFlags, reason: str, as_json: bool) -> None:
     Example:
       rekindle hold -n 'train*' --reason 'waiting for the licence'
     """
-    selection = required_selection(flags, "hold")
+    selection = required_selection(flags, "hold", "-s ready")
     with reconciled() as session:
         done = control.hold(session, selection, reason)
     _note_moved(done.moved)
     if as_json:
         json_output.emit({"held": list(done.changed), "already": list(done.already)})
     else:
-        _print_groups((done.changed, "held"), (done.already, "already held"))
+        _print(controls.held(done))
 
 
 @click.command()
@@ -89,25 +83,21 @@ def release(flags: SelectionFlags, note: str | None, as_json: bool) -> None:
     Example:
       rekindle release -f held=true
     """
-    selection = required_selection(flags, "release")
+    selection = required_selection(flags, "release", "-f held=true")
     with reconciled() as session:
         done = control.release(session, selection, note)
     _note_moved(done.moved)
     if as_json:
         json_output.emit({"released": list(done.changed), "already": list(done.already)})
     else:
-        _print_groups((done.changed, "released"), (done.already, "not held"))
+        _print(controls.released(done))
 
 
 def _note_moved(moved: Sequence[RefusedJob]) -> None:
     if moved:
-        click.echo(f"left alone: {terminal.one_line(selections.moved_text(moved))}", err=True)
+        click.echo(f"left alone: {words.one_line(selections.moved_text(moved))}", err=True)
 
 
-def _print_groups(*groups: tuple[Sequence[int], str]) -> None:
-    if not any(jobs for jobs, _ in groups):
-        click.echo("nothing selected")
-    for jobs, what in groups:
-        if jobs:
-            listed = terminal.cut(attempt_text.id_ranges(jobs), 40)
-            click.echo(f"{terminal.plural(len(jobs), 'job')} {what}: {listed}")
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)

@@ -10,12 +10,13 @@ import click
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.output import json_output, terminal
-from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output import json_output
+from rekindle.cli.output.pages import page_options, print_page_note, print_table
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened
 from rekindle.domain.texts.display import mask_document
 from rekindle.engine.queries import lists
+from rekindle.presentation import answers, words
 
 if TYPE_CHECKING:
     from rekindle.engine.results import PageRequest
@@ -45,17 +46,17 @@ def list_events(workflow: str | None, page: PageRequest, as_json: bool) -> None:
       rekindle events list -w sweep --limit 20
     """
     with opened() as session:
+        if as_json:
+            json_output.emit_list(answers.events_list(session, workflow, page))
+            return
         found = lists.events(session, workflow, page)
-    if as_json:
-        emit_rows("events", map(json_output.event, found.rows))
-        return
     if not found.total:
         click.echo("no events yet")
         return
     columns = [Column("AT"), Column("WORKFLOW", right=True, drop=True), Column("WHAT"), Column("DETAIL", cut="end")]
     rows = (
         (
-            terminal.short_time(one.at),
+            words.short_time(one.at),
             str(one.workflow) if one.workflow is not None else "",
             one.kind,
             ", ".join(f"{key} {_text(value)}" for key, value in mask_document(one.detail).items()),

@@ -10,13 +10,14 @@ import click
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
-from rekindle.cli.output import attempt_text, terminal
-from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output.pages import page_options, print_page_note, print_table
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import opened
 from rekindle.engine.queries import lists
+from rekindle.presentation import attempts, words
+from rekindle.presentation.jobs import job_notes
 from rekindle.query.selections import SelectionFlags, parse_selection
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: bool) -> None:
     with opened() as session, reading_progress() as on_read, lists.jobs(session, selection, page, on_read) as found:
         if as_json:
             from rekindle.cli.output import json_output
+            from rekindle.presentation.answers import job_row
 
-            emit_rows("jobs", (json_output.job(row, True if selection.changed else None) for row in found.rows))
+            json_output.emit_rows("jobs", (job_row(row, selection) for row in found.rows))
         elif not found.total:
             click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
         else:
@@ -86,21 +88,14 @@ def _block(rows: Sequence[JobRow]) -> Iterator[Sequence[str]]:
 
 def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     job, live = row.job, row.attempt
-    notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
-    notes += [f"retry at {terminal.short_time(job.next.not_before)}"] if job.next.not_before is not None else []
-    notes += ["after the end of attempts that it would disturb"] if row.awaits else []
-    notes += ["retired"] if job.retired else []
-    notes += [attempt_text.verdict(row.verdict)] if row.verdict is not None else []
-    notes += ["partial"] if row.partial else []
-    notes += ["runs unless unchanged"] if job.next.reuse_candidate is not None else []
     return (
         str(job.id),
         row.workflow if several else "",
         job.name,
         job.state.label,
-        attempt_text.cause(live) if live else "",
+        attempts.cause(live) if live else "",
         str(job.attempts),
-        terminal.duration(terminal.seconds(live.started, live.ended)) if live else "",
-        terminal.short_time(live.ended) if live else "",
-        ", ".join(notes),
+        words.duration(words.seconds(live.started, live.ended)) if live else "",
+        words.short_time(live.ended) if live else "",
+        ", ".join(job_notes(row)),
     )

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Literal
 import click
 import msgspec
 
-from rekindle.cli.options import json_option, parse_subtasks
-from rekindle.cli.output import attempt_text, json_output, terminal
+from rekindle.cli.options import json_option
+from rekindle.cli.output import json_output
 from rekindle.cli.sessions import opened
 from rekindle.domain.errors import NotFound, Refused, UsageError
 from rekindle.domain.selection import Selection
+from rekindle.domain.subtasks import parse_subtasks
 from rekindle.domain.texts.substitution import format_word
 from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.queries import logs as engine
 from rekindle.engine.results import LogFile
 from rekindle.engine.running.reconcile import DeadRunnerWatch
 from rekindle.files.store_files import NotARegularFile, open_regular_file
+from rekindle.presentation import attempts, words
 from rekindle.query.job_keys import parse_job_words
 
 if TYPE_CHECKING:
@@ -101,18 +103,20 @@ def logs(
         click.echo(_nothing(which, bool(items), only_stderr), err=True)
     shown, notes = (printed, []) if which is not None else _few(printed, job)
     _print(shown, alone=isinstance(which, tuple) and len(which) == 1)
-    for note in filter(None, [*notes, attempt_text.left_running(shown_attempt, allowed=allowed, hint=True)]):
+    for note in filter(None, [*notes, attempts.left_running(shown_attempt, allowed=allowed, hint=True)]):
         click.echo(note, err=True)
 
 
 def _one_job(session: Session, job: str, workflow: str | None) -> int:
-    ids = selections.select(session, Selection(workflow=workflow, jobs=parse_job_words([job])))
+    unnoted = msgspec.structs.replace(session, note=None)  # the refusal says how many jobs the word means
+    ids = selections.select(unnoted, Selection(workflow=workflow, jobs=parse_job_words([job])))
     if len(ids) != 1:
-        names = [terminal.one_line(row.job.name) for row in job_queries.jobs(session, ids[:_NAMED])]
+        names = [words.one_line(row.job.name) for row in job_queries.jobs(session, ids[:_NAMED])]
         listed = f": {', '.join(names)}" + (", …" if len(ids) > _NAMED else "") if names else ""
-        raise Refused(
-            f"{job} means {terminal.plural(len(ids), 'job')}{listed}", hint="logs are printed for one at a time"
+        hint = (
+            f"logs are printed for one job: `rekindle logs {ids[0]}`" if ids else "`rekindle jobs list` names the jobs"
         )
+        raise Refused(f"{job} means {words.plural(len(ids), 'job')}{listed}", hint=hint)
     return ids[0]
 
 
@@ -155,7 +159,7 @@ def _heading(file: LogFile) -> str:
     """Return the heading of a log: `==> process 3 (slices/03.png) stderr, failed <==`."""
     if file.subtask is None:
         return f"==> {file.step} {file.stream} <=="
-    item = terminal.cut(terminal.one_line(format_word(json.loads(file.subtask.item))), 60)
+    item = words.cut(words.one_line(format_word(json.loads(file.subtask.item))), 60)
     ending = f", {file.subtask.state.label}" if file.subtask.cause is not None else ""
     return f"==> {file.step} {file.subtask.index} ({item}) {file.stream}{ending} <=="
 

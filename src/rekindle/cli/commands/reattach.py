@@ -17,6 +17,7 @@ from rekindle.engine.queries import selections
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.results import ReattachedJob, ReattachResult, WorkOptions
 from rekindle.engine.running import reconcile
+from rekindle.presentation import documents, words
 
 if TYPE_CHECKING:
     from rekindle.cli.rerun_options import FanOutFlags
@@ -45,17 +46,19 @@ def reattach_jobs(
         return 0
     found = reconcile.plan_reattach(session, ids)
     nothing = all(one.found in ("none", "attended") for one in found.jobs)
-    if json and (nothing or dry_run):
+    if json and dry_run and not nothing:
         json_output.emit(reattachment_json(found))
     elif not json and (nothing or dry_run or not yes):
         _draw(found)
     if nothing:
-        raise Refused("there is nothing to reattach: nothing is changed", hint="without --reattach, jobs run again")
+        refusal = Refused("there is nothing to reattach: nothing is changed", hint="without --reattach, jobs run again")
+        refusal.document = reattachment_json(found)
+        raise refusal
     if dry_run:
         if not json:
             click.echo("a dry run: nothing is changed")
         return 0
-    confirm(yes, json)
+    confirm(yes, (lambda: reattachment_json(found)) if json else None)
     found = reconcile.reattach(session, ids)
     _show(found, as_json=json)
     if not and_work:
@@ -99,7 +102,7 @@ def _job(one: ReattachedJob) -> dict[str, Any]:
         "cause": one.cause and one.cause.value,
         "pid": one.pid,
         "worker": one.worker,
-        "since": json_output.iso(one.since),
+        "since": documents.iso(one.since),
         "why": one.why,
     }
 
@@ -132,5 +135,5 @@ def _draw(found: ReattachResult) -> None:
 def _detail(one: ReattachedJob) -> str:
     """Return the running process, or why there is none."""
     if one.found == "running" and one.worker:
-        return f"since {terminal.short_time(one.since)}, pid {one.pid}, worker {one.worker}"
+        return f"since {words.short_time(one.since)}, pid {one.pid}, worker {one.worker}"
     return one.why or ""

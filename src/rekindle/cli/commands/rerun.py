@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,11 @@ from msgspec.structs import replace
 from rekindle.cli.options import (
     check_then_work,
     json_option,
-    pairs,
     plan_options,
     revise_option,
     then_work_options,
 )
-from rekindle.cli.output import terminal
-from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, print_applied, print_nothing, summary
+from rekindle.cli.output.plans import confirm, draw_plan, draw_section, finish_applied, plan_index, print_nothing
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.workflow_notes import note_spec_changes
 from rekindle.cli.rerun_options import FanOutFlags, fan_out_options, how_options
@@ -35,6 +34,7 @@ from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.results import AppliedRerun, PlannedRerun, SubmitPreview
 from rekindle.engine.session import Session
+from rekindle.presentation import plans, words
 from rekindle.query.selections import SelectionFlags
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _rerun(flags: SelectionFlags, selection: Selection, how: How, options: Rerun
             _save(session, proposal, options.save_plan, as_json)
             return 0
         if applied is None:
-            confirm(options.yes, as_json)
+            confirm(options.yes, partial(_document, proposal, None) if as_json else None)
             if options.and_work:
                 touched = workflows_of(session, [job.id for job in proposal.plan.jobs])
                 refuse_inside_job(session, touched[0] if len(touched) == 1 else None)
@@ -188,8 +188,7 @@ def _plan(
             print_nothing(options.as_json, "nothing is stale" if selection.changed else "nothing selected")
             return None, None
         note_spec_changes(workflow_queries.owners(session, [one.id for one in refusal.refused]))
-        if options.as_json:
-            _emit_refused(refusal)
+        refusal.document = _nothing_planned(refusal)
         raise
     note_spec_changes(found.workflows)
     return found, applied
@@ -204,20 +203,9 @@ def _apply(session: Session, proposal: PlannedRerun) -> AppliedRerun:
 
 
 def _document(proposal: PlannedRerun, applied: AppliedRerun | None) -> dict[str, object]:
-    """Return the plan as JSON, with its submission."""
-    from rekindle.cli.output import json_output
+    from rekindle.presentation import batch_documents
 
-    document = json_output.plan(proposal.plan, applied.rerun if applied else None)
-    document["canaries"] = [json_output.canary_choice(one) for one in proposal.canaries]
-    if proposal.planned_submission is None:
-        return document
-    from rekindle.cli.output import revisions
-
-    preview = proposal.planned_submission.preview
-    submitted = revisions.preview_json(preview)
-    if applied is not None and applied.submitted is not None:
-        submitted |= {"dry_run": False, "rerun": applied.submitted.rerun}
-    return {**document, "submitted": submitted}
+    return batch_documents.planned_rerun(proposal, applied)
 
 
 def _emit(document: Mapping[str, Any]) -> None:
@@ -226,11 +214,11 @@ def _emit(document: Mapping[str, Any]) -> None:
     json_output.emit(document)
 
 
-def _emit_refused(refusal: PlanRefused | None = None) -> None:
-    """Print the document of a plan without jobs."""
-    from rekindle.cli.output import json_output
+def _nothing_planned(refusal: PlanRefused | None = None) -> dict[str, Any]:
+    """Return the document of a plan without jobs."""
+    from rekindle.presentation import documents
 
-    json_output.emit(json_output.nothing_planned(refusal.refused if refusal is not None else ()))
+    return documents.nothing_planned(refusal.refused if refusal is not None else ())
 
 
 def _report_and_work(
@@ -244,31 +232,33 @@ def _report_and_work(
     workflows = workflows_of(session, [job.id for job in applied.plan.jobs]) if options.and_work else []
     code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
-        from rekindle.cli.commands import failures
+        from rekindle.cli.commands.failures import draw_flaky
+        from rekindle.engine.queries.flaky_queries import flaky_jobs_with_rows
+        from rekindle.presentation.batch_documents import flaky_jobs
 
         jobs = [job.id for job in applied.plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)]
-        found, rows = failures.measure_flaky(session, jobs, every=True)
+        found, rows = flaky_jobs_with_rows(session, jobs, every=True)
         if options.as_json:
-            _emit({**_document(proposal, applied), **failures.flaky_json(found, rows)})
+            _emit({**_document(proposal, applied), "flaky": flaky_jobs(found, rows)})
         else:
             click.echo("")
-            failures.draw_flaky(found, rows, len(jobs))
+            draw_flaky(found, rows, len(jobs))
     return code
 
 
 def _draw(session: Session, proposal: PlannedRerun, verbose: bool) -> None:
     if proposal.planned_submission is not None:
-        from rekindle.cli.output import revisions
+        from rekindle.cli.output.revisions import draw_preview
 
-        revisions.draw_preview(proposal.planned_submission.preview, verbose=verbose)
+        draw_preview(proposal.planned_submission.preview, verbose=verbose)
         click.echo("")
     else:
         _print_definition(session, proposal)
-    draw_plan(proposal.plan, proposal.children, verbose=verbose)
+    draw_plan(proposal.plan, proposal.children, plan_index(session, proposal.plan), verbose=verbose)
     if proposal.canaries:
-        from rekindle.cli.output import waits
+        from rekindle.presentation import waits
 
-        waits.draw_canary_choices(proposal.canaries)
+        draw_section("canaries", [waits.canary_choice_line(one) for one in proposal.canaries], None, "group")
 
 
 def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: bool) -> None:
@@ -318,11 +308,11 @@ def _plan_submission(
 ) -> PlannedRerun | None:
     """Return what submitting the spec and rerunning the selection would do. If no job is selected, print that and
     return None."""
+    from rekindle.cli.commands.submit import loaded
     from rekindle.engine.rerun import resubmit
-    from rekindle.spec import load
 
     revise = options.revise
-    definition = load(Path(spec), params=pairs("--param", options.param))
+    definition = loaded(spec, options.param, new=False, revise=revise, quiet=True)
     definition = resubmit.definition_for_workflow(session, definition, selection.workflow, revise=revise)
     if selection.changed:
         with reading_progress() as on_read:
@@ -338,8 +328,7 @@ def _plan_submission(
             session, definition, pick, request, note, slots=slots, canary=canary, revise=revise
         )
     except PlanRefused as refusal:
-        if options.as_json:
-            _emit_refused(refusal)
+        refusal.document = _nothing_planned(refusal)
         raise
     if isinstance(found, PlannedRerun):
         return found
@@ -353,17 +342,17 @@ def _print_unknown(number: int) -> None:
     """Print how many of the selected jobs are unknown."""
     if number:
         click.echo(
-            f"{terminal.unknown_jobs(number)}: there is nothing to compare; -n NAME selects a job by name", err=True
+            f"{words.unknown_jobs(number)}: there is nothing to compare; -n NAME selects a job by name", err=True
         )
 
 
 def _print_nothing_submitted(found: SubmitPreview, spec: str, as_json: bool, text: str) -> None:
     if as_json:
-        _emit_refused()
+        _emit(_nothing_planned())
         return
     click.echo(text)
     if not found.submitted.unchanged:
-        click.echo(f"  nothing is submitted: `rekindle submit {terminal.one_line(spec)}` submits it", err=True)
+        click.echo(f"  nothing is submitted: `rekindle submit {words.one_line(spec)}` submits it", err=True)
 
 
 @click.command()
@@ -381,8 +370,9 @@ def apply(file: Path, as_json: bool) -> None:
         applied = engine.apply(session, engine.load(session, file), saving_progress())
     if as_json:
         from rekindle.cli.output import json_output
+        from rekindle.presentation import documents
 
-        json_output.emit(json_output.plan(applied.plan, applied.rerun))
+        json_output.emit(documents.plan(applied.plan, applied.rerun))
         return
-    click.echo(summary(applied.plan))
-    print_applied(applied)
+    click.echo(plans.summary(applied.plan))
+    click.echo(plans.applied_text(applied))

@@ -11,13 +11,13 @@ import click
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.output import json_output, terminal, waits
-from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
-from rekindle.cli.output.plans import FIRST, draw_accepted, draw_plan, draw_revision
+from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output.pages import page_options, print_page_note, print_table
+from rekindle.cli.output.plans import FIRST, draw_accepted, draw_plan, draw_revision, draw_section
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened, reconciled
-from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.engine.queries import job_queries, lists, workflow_queries
+from rekindle.presentation import answers, documents, plans, waits, words
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import RerunRecord
@@ -54,10 +54,10 @@ def list_reruns(workflow: str | None, page: PageRequest, as_json: bool) -> None:
       rekindle reruns list -w sweep --limit 10
     """
     with opened() as session:
+        if as_json:
+            json_output.emit_list(answers.reruns_list(session, workflow, page))
+            return
         found = lists.reruns(session, workflow, page)
-    if as_json:
-        emit_rows("reruns", (json_output.rerun(record, touched) for record, touched in found.rows))
-        return
     if not found.total:
         click.echo("no reruns yet")
         return
@@ -66,6 +66,7 @@ def list_reruns(workflow: str | None, page: PageRequest, as_json: bool) -> None:
         Column("AT"),
         Column("KIND"),
         Column("JOBS", right=True),
+        Column("BY", cut="end", drop=True),
         Column("ASKED", cut="end"),
         Column("NOTE", cut="end", drop=True),
         Column("", drop=True),
@@ -73,43 +74,17 @@ def list_reruns(workflow: str | None, page: PageRequest, as_json: bool) -> None:
     rows = (
         (
             str(record.id),
-            terminal.short_time(record.at),
+            words.short_time(record.at),
             record.kind,
             f"{touched:,}",
-            request_text(record.request),
+            record.by or "",
+            plans.request_text(record.request),
             record.note or "",
             "undone" if record.undone is not None else "",
         )
         for record, touched in found.rows
     )
     print_page_note(page, print_table(columns, rows), found.total, "rerun")
-
-
-def request_text(request: object) -> str:
-    """Return a short request: `states failed, from failed-step`; `revision 3 of sweep`."""
-    if not isinstance(request, dict):
-        return ""
-    if "import" in request:
-        return f"import of {request['import']}"
-    if "revision" in request:
-        return f"revision {request['revision']} of {request.get('name')}"
-    selection, how = request.get("selection"), request.get("how")
-    parts = [_worded(key, value) for key, value in selection.items()] if isinstance(selection, dict) else []
-    if isinstance(how, dict):
-        parts += [_worded(key.replace("_", " "), value) for key, value in how.items() if _PLAIN.get(key) != value]
-    return ", ".join(parts)
-
-
-_PLAIN = {"from": "beginning", "downstream": "all", "definition": "latest", "hold": RESET_HOLD}
-
-
-def _worded(key: str, value: object) -> str:
-    if value is True:
-        return "all" if key == "everything" else key
-    if isinstance(value, dict):
-        return f"{key} {' '.join(f'{name}={one}' for name, one in value.items())}"
-    words = " ".join(str(one) for one in value) if isinstance(value, list) else str(value)
-    return f"{key} {words}"
 
 
 @click.command()
@@ -124,26 +99,23 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
       rekindle reruns show 3
     """
     with opened() as session:
+        if as_json:
+            json_output.emit(answers.reruns_show(session, rerun))
+            return
         record = workflow_queries.rerun(session, rerun)
         children = job_queries.child_ids(session, [job.id for job in record.plan.jobs])
+        index = workflow_queries.name_index(session, [job.id for job in record.plan.jobs])
         checked = workflow_queries.reuse_checks(session, rerun)
         groups = workflow_queries.canary_groups(session, rerun)
-    if as_json:
-        listed = json_output.rerun(record, len(record.plan.jobs))
-        results = [{"id": job, **result} for job, result in sorted(checked.items())]
-        canaries = [json_output.canary_group(one) for one in groups]
-        json_output.emit(
-            {**listed, **json_output.plan(record.plan, record.id), "checked": results, "canaries": canaries}
-        )
-        return
     click.echo(
         terminal.details(
             [
                 ("rerun", f"{record.id} ({record.kind})"),
-                ("applied", terminal.full_time(record.at)),
-                ("undone", terminal.full_time(record.undone)),
-                ("note", terminal.one_line(record.note or "")),
-                ("asked", terminal.one_line(request_text(record.request) or json.dumps(dict(record.request)))),
+                ("applied", words.full_time(record.at)),
+                ("undone", words.full_time(record.undone)),
+                ("by", words.one_line(record.by or "")),
+                ("note", words.one_line(record.note or "")),
+                ("asked", words.one_line(plans.request_text(record.request) or json.dumps(dict(record.request)))),
             ]
         )
     )
@@ -152,19 +124,17 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         draw_accepted(record.plan.jobs, None if verbose else FIRST)
         return
     if record.kind == "revision":
-        draw_revision(record.plan, children, verbose=verbose)
+        draw_revision(record.plan, children, lambda: index, verbose=verbose)
         workflow, number = record.request["workflow"], record.request["revision"]
         click.echo(f"look: rekindle workflows diff {workflow} {number - 1} {number}")
         return
     if record.kind == "import":
         _draw_imported(record, verbose=verbose)
         return
-    draw_plan(record.plan, children, verbose=verbose)
-    waits.draw_canary_groups(groups)
+    draw_plan(record.plan, children, lambda: index, verbose=verbose)
+    draw_section("canaries", [waits.canary_line(one) for one in groups], None, "group")
     for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
-        jobs = [
-            terminal.one_line(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result
-        ]
+        jobs = [words.one_line(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result]
         if jobs:
             shown = jobs if verbose else jobs[:FIRST]
             more = f" and {len(jobs) - len(shown):,} more" if len(jobs) > len(shown) else ""
@@ -177,7 +147,7 @@ def _draw_imported(record: RerunRecord, *, verbose: bool) -> None:
     click.echo("archived before they were imported:")
     for job in jobs:
         numbers = ", ".join(str(one) for one in job.archives)
-        click.echo(f"  {terminal.one_line(job.name)}: attempt{'s' * (len(job.archives) > 1)} {numbers}")
+        click.echo(f"  {words.one_line(job.name)}: attempt{'s' * (len(job.archives) > 1)} {numbers}")
     if len(record.plan.jobs) > len(jobs):
         click.echo(f"  and {len(record.plan.jobs) - len(jobs):,} jobs more: --verbose")
 
@@ -199,11 +169,12 @@ def undo(rerun: int | None, as_json: bool) -> None:
     with reconciled() as session:
         undone = engine.undo(session, rerun)
     if as_json:
-        jobs = [{"id": number, "name": name, "state": state.label} for number, name, state in undone.jobs]
-        json_output.emit({"rerun": undone.rerun, "jobs": jobs, "restored": list(undone.restored)})
+        json_output.emit(documents.undone_rerun(undone))
         return
     counts = Counter(state for _, _, state in undone.jobs)
-    jobs_back = terminal.plural(len(undone.jobs), "job")
+    jobs_back = words.plural(len(undone.jobs), "job")
     if undone.restored:
-        click.echo(f"{terminal.plural(len(undone.restored), 'file')} put back")
-    click.echo(f"rerun {undone.rerun} is undone: {jobs_back} back: {terminal.state_counts(counts.items())}")
+        click.echo(f"{words.plural(len(undone.restored), 'file')} put back")
+    click.echo(
+        f"rerun {undone.rerun} is undone: {jobs_back} back: {words.state_counts(counts.items(), terminal.coloured)}"
+    )

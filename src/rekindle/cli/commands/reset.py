@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.cli.options import check_text, json_option, plan_options
-from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output import json_output
 from rekindle.cli.output.plans import (
     FIRST,
     confirm,
     draw_accepted,
     draw_plan,
     draw_refused,
-    print_applied,
+    plan_index,
     print_nothing,
 )
 from rekindle.cli.output.progress import reading_progress
@@ -27,6 +27,8 @@ from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun.accept import accept as accept_jobs
 from rekindle.engine.rerun.restart import plan_reset
 from rekindle.engine.results import AcceptedChanges
+from rekindle.presentation import documents, words
+from rekindle.presentation.plans import applied_text
 from rekindle.query.selections import SelectionFlags
 
 if TYPE_CHECKING:
@@ -70,24 +72,23 @@ def reset(
                 print_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
                 return 0
             note_other_folders(workflow_queries.owners(session, [one.id for one in refusal.refused]))
-            if as_json:
-                json_output.emit(json_output.nothing_planned(refusal.refused))
+            refusal.document = documents.nothing_planned(refusal.refused)
             raise
         note_other_folders(proposal.workflows)
         if not as_json:
-            draw_plan(proposal.plan, proposal.children, verbose=verbose)
+            draw_plan(proposal.plan, proposal.children, plan_index(session, proposal.plan), verbose=verbose)
         if dry_run:
             if as_json:
-                json_output.emit(json_output.plan(proposal.plan, None))
+                json_output.emit(documents.plan(proposal.plan, None))
             else:
                 click.echo("a dry run: nothing is changed")
             return 0
-        confirm(yes, as_json)
+        confirm(yes, (lambda: documents.plan(proposal.plan, None)) if as_json else None)
         applied = engine.apply(session, proposal)
         if as_json:
-            json_output.emit(json_output.plan(applied.plan, applied.rerun))
+            json_output.emit(documents.plan(applied.plan, applied.rerun))
         else:
-            print_applied(applied)
+            click.echo(applied_text(applied))
         return 0
 
 
@@ -114,19 +115,18 @@ def accept(flags: SelectionFlags, note: str | None, verbose: bool, as_json: bool
                 done = accept_jobs(session, selection, {"selection": flags.typed()}, note, on_read)
         except PlanRefused as refusal:
             note_other_folders(workflow_queries.owners(session, [one.id for one in refusal.refused]))
-            if as_json:
-                json_output.emit(json_output.nothing_planned(refusal.refused) | {"current": []})
+            refusal.document = documents.nothing_planned(refusal.refused) | {"current": []}
             raise
         if not (done.plan.jobs or done.plan.refused or done.current):
             if as_json:
-                json_output.emit(json_output.nothing_planned() | {"current": []})
+                json_output.emit(documents.nothing_planned() | {"current": []})
             else:
                 click.echo("nothing is stale" if selection.changed else "nothing selected")
             return 0
         answered = [*(job.id for job in done.plan.jobs), *(job.id for job in done.plan.refused), *done.current]
         note_other_folders(workflow_queries.owners(session, answered))
     if as_json:
-        json_output.emit(json_output.plan(done.plan, done.rerun) | {"current": list(done.current)})
+        json_output.emit(documents.plan(done.plan, done.rerun) | {"current": list(done.current)})
     else:
         _print_accepted(done, None if verbose else FIRST)
     return 0
@@ -142,4 +142,4 @@ def _print_accepted(done: AcceptedChanges, most: int | None) -> None:
         click.echo("nothing is stale: there is nothing to accept")
         return
     current = f"; {len(done.current):,} current already" if done.current else ""
-    click.echo(f"\nrerun {done.rerun} is recorded: {terminal.plural(len(done.plan.jobs), 'job')} accepted{current}")
+    click.echo(f"\nrerun {done.rerun} is recorded: {words.plural(len(done.plan.jobs), 'job')} accepted{current}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.cli.options import check_then_work, json_option, plan_options, then_work_options
-from rekindle.cli.output import json_output, terminal
-from rekindle.cli.output.plans import confirm, draw_plan, finish_applied
+from rekindle.cli.output import json_output
+from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, plan_index
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.runs import work_with_summary
 from rekindle.cli.output.workflow_notes import note_spec_changes
@@ -21,6 +21,7 @@ from rekindle.engine.queries import workflow_queries
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.results import PlannedRestart, WorkOptions
+from rekindle.presentation import documents, words
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Job, Workflow
@@ -78,23 +79,22 @@ def restart(
                     progress=on_read,
                 )
         except PlanRefused as refusal:
-            if as_json:
-                json_output.emit(json_output.nothing_planned(refusal.refused))
+            refusal.document = documents.nothing_planned(refusal.refused)
             raise
         proposal = found.proposal
         if not as_json:
             if proposal is not None:
-                draw_plan(proposal.plan, proposal.children, verbose=verbose)
+                draw_plan(proposal.plan, proposal.children, plan_index(session, proposal.plan), verbose=verbose)
             _print_left_out(found)
         if proposal is None or dry_run:
             _print_unapplied(found, as_json, only_uninitialized)
             if dry_run or only_uninitialized:
                 return 0
             return _work_on_ready(session, chosen, slots, as_json, and_work=and_work)
-        confirm(yes, as_json)
+        confirm(yes, (lambda: documents.restart(found, None)) if as_json else None)
         applied = engine.apply(session, proposal, saving_progress())
         if as_json:
-            json_output.emit(json_output.restart(found, applied.rerun))
+            json_output.emit(documents.restart(found, applied.rerun))
         return finish_applied(session, applied, [chosen.id], and_work, slots, as_json)
 
 
@@ -130,17 +130,17 @@ def _print_left_out(found: PlannedRestart) -> None:
             f"failed by itself: {_names(found.stays)}, which {verb} so: `rekindle rerun -s failed` runs it again"
         )
     if found.unknown:
-        click.echo(f"{terminal.unknown_jobs(len(found.unknown))}: there is nothing to compare", err=True)
+        click.echo(f"{words.unknown_jobs(len(found.unknown))}: there is nothing to compare", err=True)
 
 
 def _names(jobs: Sequence[Job]) -> str:
     more = f" and {len(jobs) - _NAMED:,} more" if len(jobs) > _NAMED else ""
-    return ", ".join(f"`{terminal.one_line(job.name)}`" for job in jobs[:_NAMED]) + more
+    return ", ".join(f"`{words.one_line(job.name)}`" for job in jobs[:_NAMED]) + more
 
 
 def _print_unapplied(found: PlannedRestart, as_json: bool, only_uninitialized: bool) -> None:
     if as_json:
-        json_output.emit(json_output.restart(found, None))
+        json_output.emit(documents.restart(found, None))
     elif found.proposal is not None:
         click.echo("a dry run: nothing is changed")
     elif only_uninitialized:

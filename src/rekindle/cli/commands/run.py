@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from rekindle.cli.commands.submit import loaded, print_submitted, show_preview
 from rekindle.cli.options import (
@@ -15,27 +17,34 @@ from rekindle.cli.options import (
     dry_run_option,
     fail_on_option,
     json_option,
-    licences,
     read_duration,
+    report_options,
     spec_options,
 )
-from rekindle.cli.output import json_output, revisions, terminal, waits
-from rekindle.cli.output.plans import draw_plan, draw_refused
+from rekindle.cli.output import json_output
+from rekindle.cli.output.busy import busy, storing_progress
+from rekindle.cli.output.plans import draw_plan, draw_refused, plan_index
 from rekindle.cli.output.progress import reading_progress, saving_progress
-from rekindle.cli.output.runs import verdict_exit_code, work_with_summary
-from rekindle.cli.sessions import reconciled
+from rekindle.cli.output.revisions import draw_preview
+from rekindle.cli.output.runs import again_line, print_quarantine, print_summary, verdict_exit_code, work_with_progress
+from rekindle.cli.sessions import opened_for
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.packing import capacity_of
+from rekindle.domain.rerun.planner import FORBIDDEN
 from rekindle.domain.states import State
+from rekindle.engine.hooks import end_run
 from rekindle.engine.machine import capacity_owner, processors
 from rekindle.engine.queries import job_queries, workflow_queries
 from rekindle.engine.queries.waits import unfit_in_workflow
 from rekindle.engine.rerun.resubmit import RunOutcome, WorkflowUpdate, apply_update, plan_update, run_outcome
-from rekindle.engine.results import AppliedRerun, SubmitResult, WorkOptions, WorkReport
+from rekindle.presentation import documents, revisions, waits, words
+from rekindle.presentation.attempts import id_ranges
 
 if TYPE_CHECKING:
+    from rekindle.cli.output.reports import RunReports
     from rekindle.domain.definition import Definition
     from rekindle.domain.verdicts import VerdictLevel
+    from rekindle.engine.results import AppliedRerun, SubmitResult, WorkOptions, WorkReport
     from rekindle.engine.session import Session
 
 _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
@@ -57,6 +66,7 @@ _MOST_PLANS = 5
 @click.option("--retry-failed", is_flag=True, help="Run failed jobs again, too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before completed jobs run again.")
 @fail_on_option
+@report_options
 @dry_run_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
 @json_option
@@ -66,16 +76,13 @@ def run(
     name: str | None,
     new: bool,
     revise: bool,
-    slots: int | None,
-    executor: str,
-    memory: int | None,
-    gpus: int,
-    licence: tuple[str, ...],
+    capacity: WorkOptions,
     wait_timeout: float | None,
     no_rerun: bool,
     retry_failed: bool,
     yes: bool,
     fail_on: frozenset[VerdictLevel],
+    reports: RunReports,
     dry_run: bool,
     verbose: bool,
     as_json: bool,
@@ -87,36 +94,34 @@ def run(
     before completed jobs run again. Failed jobs stay failed until `rerun` or --retry-failed.
 
     Exit code, for the whole workflow at the end: 0 all jobs completed and none is stale, 1 stale jobs are left or jobs
-    cannot start, 2 jobs have failed, 5 jobs are canceled (Ctrl-C), 6 timed out; with --fail-on, where it would be 0: 7
-    if a job has the verdict BLOCKER, 8 if one has WARNING.
+    cannot start, 2 jobs have failed (not counting those in quarantine: see `quarantine:` of specs), 5 jobs are
+    canceled (Ctrl-C), 6 timed out; with --fail-on, where it would be 0: 7 if a job has the verdict BLOCKER, 8 if one
+    has WARNING.
 
     \b
     Example:
       rekindle run sweep.yaml -j 4 --param alpha=0.2
       rekindle run sweep.yaml --dry-run
       rekindle run sweep.yaml --retry-failed --yes
+      rekindle run nightly.yaml --junit junit.xml --ci auto
     """
     if no_rerun and retry_failed:
         raise UsageError("--no-rerun and --retry-failed exclude each other", hint="leave out one of them")
-    definition = loaded(spec, param, new, revise)
-    with reconciled(create=True) as session:
+    definition = loaded(spec, param, new, revise, quiet=as_json)
+    with opened_for(spec, dry_run=dry_run) as session:
+        began = session.clock()
         naming = {"name": name, "new": new, "revise": revise}
         plan = _planner(session, definition, **naming, rerun_stale=not no_rerun, retry_failed=retry_failed)
         if dry_run:
-            _show_dry_run(plan(), (spec, param, name, new, revise), verbose=verbose, as_json=as_json)
+            _show_dry_run(session, plan(), (definition, name, new, revise), verbose=verbose, as_json=as_json)
             return 0
         update, done, applied = _applied(session, plan, yes=yes or as_json, verbose=verbose, as_json=as_json)
-        options = WorkOptions(
-            workflow=str(done.workflow),
-            slots=slots,
-            executor=executor,
-            wait_timeout=wait_timeout,
-            memory=memory,
-            gpus=gpus,
-            licences=licences(licence),
-        )
-        report, outcome = _worked(session, options, _command(spec, param, name), quiet=as_json)
+        options = replace(capacity, workflow=str(done.workflow), wait_timeout=wait_timeout)
+        forbidden = {one.id for one in update.refused if one.kind == FORBIDDEN}
+        with reports.kept_on_interrupt(session, done.workflow, began):
+            report, outcome = _worked(session, options, _command(spec, param, name), reports, forbidden, quiet=as_json)
         code = outcome.exit_code or verdict_exit_code(session, str(done.workflow), fail_on)
+        reports.finish(session, done.workflow, began, code)
     if as_json:
         json_output.emit(_document(update, done, applied, outcome, report, code))
     return code
@@ -132,24 +137,31 @@ def _planner(session: Session, definition: Definition, **how: Any) -> Callable[[
     return plan
 
 
-def _worked(session: Session, options: WorkOptions, again: str, *, quiet: bool) -> tuple[WorkReport | None, RunOutcome]:
-    """Run until no job is left, and print the outcome. `again`: the command that continues the run."""
+def _worked(
+    session: Session, options: WorkOptions, again: str, reports: RunReports, forbidden: Collection[int], *, quiet: bool
+) -> tuple[WorkReport | None, RunOutcome]:
+    """Run until no job is left, and print the outcome. `again`: the command that continues the run. `forbidden`: jobs
+    that must not run twice."""
     before = workflow_queries.status(session, options.workflow)[0]
     report: WorkReport | None = None
     if any(before.counts.get(state) for state in _TO_DO):
         _print_unfit(session, before.workflow.id, options)
-        report = work_with_summary(session, options, quiet=quiet, go_on=again)
+        with reports.section(session, f"rekindle: jobs of {before.workflow.name}"):
+            report = work_with_progress(session, options, quiet=quiet)
+        print_summary(session, options.workflow, report, again)
+    else:
+        end_run(session, before.workflow.id)
     with reading_progress() as on_read:
         outcome = run_outcome(session, before.workflow.id, report, on_read)
-    _show_outcome(session, outcome, report, again)
+    _show_outcome(session, outcome, report, again, forbidden)
     return report, outcome
 
 
 def _print_unfit(session: Session, workflow: int, options: WorkOptions) -> None:
     """Print the jobs that ask more than the runner will have."""
-    from rekindle.engine.running.work import offer_of
+    from rekindle.engine.running.executor_choice import offer_of, with_executor
 
-    room = capacity_of(offer_of(options, options.slots or processors()))
+    room = capacity_of(offer_of(with_executor(options, os.environ), options.slots or processors()))
     for line in waits.unfit_lines(unfit_in_workflow(session, workflow, room), this=capacity_owner(room)):
         click.echo(line, err=True)
 
@@ -169,13 +181,16 @@ def _applied(
         if update.preview is not None:
             print_submitted(update.preview.submitted)
         if update.proposal is not None and not as_json:
-            draw_plan(update.proposal.plan, update.proposal.children, verbose=verbose)
+            index = plan_index(session, update.proposal.plan)
+            draw_plan(update.proposal.plan, update.proposal.children, index, verbose=verbose)
         elif update.refused and not as_json:
             click.echo("cannot run again:")
             draw_refused(update.refused, None if verbose else _NAMED)
         _ask(update, yes)
         try:
-            done, applied = apply_update(session, update, saving_progress())
+            jobs = len(update.definition.jobs)
+            with busy(f"{words.plural(jobs, 'job')}; storing …", quiet=as_json or update.preview is not None) as show:
+                done, applied = apply_update(session, update, saving_progress(), storing_progress(jobs, show))
         except PlanOutdated:
             if not left:
                 raise
@@ -191,36 +206,37 @@ def _ask(update: WorkflowUpdate, yes: bool) -> None:
     number = update.reruns_completed
     if yes or not number or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    if not click.confirm(f"Run {terminal.plural(number, 'completed job')} again?", err=True):
+    if not click.confirm(f"Run {words.plural(number, 'completed job')} again?", err=True):
         raise Refused("nothing is changed", hint="--no-rerun runs only what never ran")
 
 
 def _show_dry_run(
+    session: Session,
     update: WorkflowUpdate,
-    submission: tuple[str, tuple[str, ...], str | None, bool, bool],
+    submission: tuple[Definition, str | None, bool, bool],
     *,
     verbose: bool,
     as_json: bool,
 ) -> None:
     """Print the submission and the plan."""
     if update.preview is None:
-        show_preview(*submission, verbose=verbose, as_json=as_json)
+        show_preview(session, *submission, verbose=verbose, as_json=as_json)
         return
     proposal = update.proposal
     if as_json:
-        planned = (
-            json_output.nothing_planned(update.refused) if proposal is None else json_output.plan(proposal.plan, None)
-        )
+        planned = documents.nothing_planned(update.refused) if proposal is None else documents.plan(proposal.plan, None)
         json_output.emit({**revisions.preview_json(update.preview), "update": planned})
         return
-    revisions.draw_preview(update.preview, verbose=verbose)
+    draw_preview(update.preview, verbose=verbose)
     if proposal is not None:
         click.echo("")
-        draw_plan(proposal.plan, proposal.children, verbose=verbose)
+        draw_plan(proposal.plan, proposal.children, plan_index(session, proposal.plan), verbose=verbose)
     click.echo("a dry run: nothing is changed")
 
 
-def _show_outcome(session: Session, outcome: RunOutcome, report: WorkReport | None, again: str) -> None:
+def _show_outcome(
+    session: Session, outcome: RunOutcome, report: WorkReport | None, again: str, forbidden: Collection[int]
+) -> None:
     """Print why the exit code is not 0 with the next commands, or that there was nothing to run."""
     status, stale = outcome.status, sorted(outcome.changed.stale)
     scope, counts = f"-w {status.workflow.id}", status.counts
@@ -229,32 +245,39 @@ def _show_outcome(session: Session, outcome: RunOutcome, report: WorkReport | No
     failed, canceled = counts.get(State.FAILED, 0), counts.get(State.CANCELED, 0)
     if failed and not (report and report.failed):
         have = "has" if failed == 1 else "have"
-        click.echo(f"{terminal.plural(failed, 'job')} {have} failed before: not run again", err=True)
+        click.echo(f"{words.plural(failed, 'job')} {have} failed before: not run again", err=True)
         if outcome.failed_changed:
             click.echo(f"changed since: {_named(session, outcome.failed_changed)}", err=True)
-        click.echo(f"look: rekindle failures {scope}    again: {again} --retry-failed", err=True)
-        click.echo(f"or choose: rekindle rerun {scope} -s failed --work", err=True)
+        line = again_line(session, str(status.workflow.id), State.FAILED, f"again: {again} --retry-failed")
+        click.echo(f"look: rekindle failures {scope}    {line}", err=True)
+        if line.startswith("again"):
+            click.echo(f"or choose: rekindle rerun {scope} -s failed --work", err=True)
+    if not (report and report.failed):
+        print_quarantine(status)
     if canceled and not (report and report.canceled):
-        click.echo(f"{terminal.plural(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
-        click.echo(f"again: rekindle rerun {scope} -s canceled --work", err=True)
+        click.echo(f"{words.plural(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
+        line = f"again: rekindle rerun {scope} -s canceled --work"
+        click.echo(again_line(session, str(status.workflow.id), State.CANCELED, line), err=True)
     if stale:
         are = "is" if len(stale) == 1 else "are"
-        click.echo(f"{terminal.plural(len(stale), 'job')} {are} stale: {_named(session, stale)}", err=True)
-        click.echo(f"why: rekindle why {scope} --changed    again: {again}", err=True)
+        click.echo(f"{words.plural(len(stale), 'job')} {are} stale: {_named(session, stale)}", err=True)
+        kept = f"keep the results: rekindle accept -i {id_ranges(stale)}"
+        follows = kept if set(stale) <= set(forbidden) else f"again: {again}"
+        click.echo(f"why: rekindle why {scope} --changed    {follows}", err=True)
     if report is None and outcome.exit_code == 0:
         click.echo(f"nothing to run: {_current(outcome)}", err=True)
 
 
 def _named(session: Session, jobs: Sequence[int]) -> str:
     """Return the names of the first jobs."""
-    names = ", ".join(terminal.one_line(row.job.name) for row in job_queries.jobs(session, jobs[:_NAMED]))
+    names = ", ".join(words.one_line(row.job.name) for row in job_queries.jobs(session, jobs[:_NAMED]))
     return f"{names}, …" if len(jobs) > _NAMED else names
 
 
 def _current(outcome: RunOutcome) -> str:
     """Return `4 completed jobs, all current`, or how many are unknown."""
     total, unknown = outcome.status.counts.get(State.COMPLETED, 0), len(outcome.changed.unknown)
-    jobs = terminal.plural(total, "completed job")
+    jobs = words.plural(total, "completed job")
     if not unknown:
         return f"{jobs}, current" if total == 1 else f"{jobs}, all current"
     current = f"{total - unknown:,} current, " if total > unknown else ""
@@ -270,15 +293,15 @@ def _document(
     code: int,
 ) -> dict[str, object]:
     if applied is not None:
-        planned = json_output.plan(applied.plan, applied.rerun)
+        planned = documents.plan(applied.plan, applied.rerun)
     else:
-        planned = json_output.nothing_planned(update.refused)
+        planned = documents.nothing_planned(update.refused)
     return {
-        **json_output.workflow_status(outcome.status),
+        **documents.workflow_status(outcome.status),
         "exit_code": code,
-        "submitted": json_output.submitted(done),
+        "submitted": documents.submitted(done),
         "update": planned,
-        "ran": json_output.report(report) if report else None,
+        "ran": documents.report(report) if report else None,
         "stale": sorted(outcome.changed.stale),
         "unknown": sorted(outcome.changed.unknown),
     }

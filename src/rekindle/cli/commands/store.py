@@ -1,8 +1,7 @@
-"""`rekindle store` and `init`: make a store, and check whether a store is sound."""
+"""`rekindle store`: check whether a store is sound, and copy it."""
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import closing
 from functools import partial
@@ -14,10 +13,10 @@ import click
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
-from rekindle.cli.output import json_output, terminal
-from rekindle.domain.errors import NotFound, Refused
+from rekindle.cli.output import json_output
 from rekindle.domain.texts.quantities import format_size
-from rekindle.engine.session import STORE_FOLDER, STORE_VARIABLE, open_session, store_url
+from rekindle.engine.session import open_session, store_url
+from rekindle.presentation import words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def check(deep: bool, as_json: bool) -> int:
       rekindle --store /data/.rekindle store check --deep --json
     """
     from rekindle.store.inspection import inspect, inspect_opened
-    from rekindle.store.opening import folder_of, is_in_postgres
+    from rekindle.store.opening import is_in_postgres, rows_folder
 
     url = click.get_current_context().find_root().params.get("store")
     on_terminal = sys.stderr.isatty() and not as_json
@@ -68,7 +67,7 @@ def check(deep: bool, as_json: bool) -> int:
         with open_session(location, create=False) as session:
             found = inspect_opened(session.store, deep=deep, progress=on_check)
     else:
-        found = inspect(folder_of(location), deep=deep, progress=on_check)
+        found = inspect(rows_folder(location), deep=deep, progress=on_check)
     if on_terminal:
         click.echo("\r\x1b[K", err=True, nl=False)
     if as_json:
@@ -119,76 +118,24 @@ def copy(source: str, target: str, as_json: bool) -> None:
     if as_json:
         json_output.emit({"store": made.name, "rows": found.rows, "file_bytes": found.file_bytes})
         return
-    rows = terminal.plural(sum(found.rows.values()), "row")
+    rows = words.plural(sum(found.rows.values()), "row")
     click.echo(f"copied {rows} and {format_size(found.file_bytes)} of files to {made.name}; all rows are equal")
 
 
 def _show_progress(on_terminal: bool, act: str, what: str) -> None:
     if on_terminal:
-        click.echo(f"\r\x1b[K{terminal.cut(f'{act} {what}', terminal_columns() - 1)}", err=True, nl=False)
+        click.echo(f"\r\x1b[K{words.cut(f'{act} {what}', terminal_columns() - 1)}", err=True, nl=False)
 
 
 def _show(found: Inspection) -> None:
     """Print what was checked, or each problem with a hint."""
-    checked = ", ".join(terminal.plural(number, thing.removesuffix("s")) for thing, number in found.checked.items())
+    checked = ", ".join(words.plural(number, thing.removesuffix("s")) for thing, number in found.checked.items())
     if not found.problems:
         more = "" if found.deep else "; rows, journals and saved outputs: --deep"
         click.echo(f"the store is sound: {checked} (version {found.version}){more}")
         return
     for one in found.problems:
-        click.echo(f"{terminal.one_line(one.text)}")
-    click.echo(f"the store {found.folder} is damaged: {terminal.plural(len(found.problems), 'problem')}")
+        click.echo(f"{words.one_line(one.text)}")
+    click.echo(f"the store {found.folder} is damaged: {words.plural(len(found.problems), 'problem')}")
     for kind, hint in {one.kind: one.hint for one in found.problems}.items():
         click.echo(f"  {kind}: {hint}")
-
-
-@click.command()
-@click.option(
-    "--shared", is_flag=True, help="Let the folder's group read and write the store, as REKINDLE_SHARED=group."
-)
-@json_option
-def init(shared: bool, as_json: bool) -> None:
-    """Make a store here, private or shared with a group.
-
-    The store is `.rekindle` in the working directory, or the folder in --store or $REKINDLE_STORE. Only its user can
-    read a private store (the default): folders are 0700, files 0600. In a shared store folders are 2770 and files 0660
-    for every user and umask. The group is that of the store's folder: `chgrp -R GROUP .rekindle` changes it. Files
-    that jobs write keep the user's umask. An existing store is kept; with --shared it becomes shared.
-
-    \b
-    Example:
-      rekindle init
-      rekindle init --shared
-    """
-    from rekindle.files.store_files import is_shared, set_modes
-
-    url = click.get_current_context().find_root().params.get("store") or os.environ.get(STORE_VARIABLE)
-    location = url or str(Path.cwd() / STORE_FOLDER)
-    try:
-        open_session(location, create=False).close()
-        made = False
-    except NotFound:
-        made = True
-    with open_session(location, shared=shared) as session:
-        folder, name = Path(session.store.folder), session.store.name
-    if shared and not is_shared(folder):
-        set_modes(folder, shared=True)
-        if not is_shared(folder):
-            raise Refused(
-                f"the store {folder} cannot be shared: its permissions cannot be changed",
-                hint=f"its owner can: rekindle --store {folder} init --shared",
-            )
-    is_group = is_shared(folder)
-    if as_json:
-        json_output.emit({"store": name, "made": made, "shared": is_group})
-        return
-    access = f"shared with the group {_group_of(folder)}" if is_group else "private to its user"
-    click.echo(f"{'made a store' if made else 'there is a store'}: {name}, {access}")
-
-
-def _group_of(folder: Path) -> str:
-    """Return the name of a folder's group, or its number where the group has no name here."""
-    try:
-        return folder.group()
-    except KeyError:
-        return str(folder.stat().st_gid)

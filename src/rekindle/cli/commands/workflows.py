@@ -10,19 +10,21 @@ import click
 
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
-from rekindle.cli.options import json_option, pairs
+from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
-from rekindle.cli.output import revisions as revision_output
-from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output.pages import page_options, print_page_note, print_table
+from rekindle.cli.output.revisions import draw_diff
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened, reconciled
-from rekindle.domain.errors import Refused, UsageError
+from rekindle.domain.errors import Refused
+from rekindle.domain.overrides import pairs
+from rekindle.domain.texts.function_source import shown_call
 from rekindle.engine.queries import selections, workflow_queries
-from rekindle.engine.submit.revise import compare_revisions
+from rekindle.engine.submit.workflow_diff import diff_workflow
+from rekindle.presentation import answers, words
 
 if TYPE_CHECKING:
-    from rekindle.domain.definition import Definition, JobTemplate, Step
-    from rekindle.domain.models import Workflow
+    from rekindle.domain.definition import JobTemplate, Step
     from rekindle.engine.results import PageRequest, WorkflowStatus
 
 _HERE = "rekindle.cli.commands.workflows"
@@ -61,10 +63,10 @@ def list_workflows(archived: bool, page: PageRequest, as_json: bool) -> None:
       rekindle workflows list --archived
     """
     with opened() as session:
+        if as_json:
+            json_output.emit_list(answers.workflows_list(session, page, archived=archived))
+            return
         found = workflow_queries.workflows(session, archived)
-    if as_json:
-        emit_rows("workflows", map(json_output.workflow, page.of(found)))
-        return
     if not found:
         click.echo("no workflows: `rekindle submit SPEC` stores one")
         return
@@ -74,8 +76,8 @@ def list_workflows(archived: bool, page: PageRequest, as_json: bool) -> None:
         Column("PROJECT", cut="end", drop=True),
         Column("REV", right=True),
         Column("JOBS", right=True),
-        Column("SUBMITTED"),
-        Column("FROM", cut="end"),
+        Column("SUBMITTED", optional=True),
+        Column("FROM", cut="middle"),
         Column("", drop=True),
     ]
     rows = (
@@ -85,7 +87,7 @@ def list_workflows(archived: bool, page: PageRequest, as_json: bool) -> None:
             one.project or "",
             str(one.revision),
             f"{sum(one.counts.values()):,}",
-            terminal.short_time(one.submitted),
+            words.short_time(one.submitted),
             one.source or "(Python)",
             "archived" if one.archived is not None else "",
         )
@@ -105,22 +107,16 @@ def show(workflow: str, as_json: bool) -> None:
       rekindle workflows show sweep
     """
     with opened() as session:
+        if as_json:
+            json_output.emit(answers.workflows_show(session, workflow))
+            return
         status = workflow_queries.status(session, workflow)[0]
         templates = workflow_queries.templates(session, status.workflow.id)
         revisions = workflow_queries.revision_history(session, status.workflow.id)
-    if as_json:
-        document = json_output.workflow_status(status)
-        document["templates"] = [json_output.template(template) for template in templates]
-        document["revisions"] = [
-            {"revision": one.number, "submitted": json_output.iso(one.submitted), "rerun": one.rerun}
-            for one in revisions
-        ]
-        json_output.emit(document)
-        return
     _draw(status, templates)
     if len(revisions) > 1:
         columns = [Column("REVISION", right=True), Column("SUBMITTED"), Column("RERUN", right=True)]
-        rows = [(str(one.number), terminal.short_time(one.submitted), str(one.rerun or "")) for one in revisions]
+        rows = [(str(one.number), words.short_time(one.submitted), str(one.rerun or "")) for one in revisions]
         click.echo(f"\n{terminal.table(columns, rows)}")
 
 
@@ -142,18 +138,18 @@ def _draw(status: WorkflowStatus, templates: list[JobTemplate]) -> None:
                 ("workflow", f"{one.id} {one.name}"),
                 ("project", one.project or ""),
                 ("state", status.state),
-                ("jobs", terminal.state_counts(status.counts.items())),
+                ("jobs", words.state_counts(status.counts.items(), terminal.coloured)),
                 ("spec", one.source or "(made by the Python API)"),
                 ("revision", f"{one.revision}" + (f", {spec}" if spec else "")),
                 ("folder", one.directory),
-                ("submitted", terminal.full_time(one.submitted)),
-                ("archived", terminal.full_time(one.archived)),
-                ("time", terminal.duration(status.seconds)),
+                ("submitted", words.full_time(one.submitted)),
+                ("archived", words.full_time(one.archived)),
+                ("time", words.duration(status.seconds)),
             ]
         )
     )
     click.echo("")
-    columns = [Column("TEMPLATE", cut="end"), Column("STEP"), Column("DOES", cut="end")]
+    columns = [Column("TEMPLATE", cut="middle", keep=True), Column("STEP", cut="middle"), Column("DOES", cut="end")]
     rows = [
         (template.name if at == 0 else "", step.name, _does(step))
         for template in templates
@@ -164,7 +160,7 @@ def _draw(status: WorkflowStatus, templates: list[JobTemplate]) -> None:
 
 def _does(step: Step) -> str:
     if step.call:
-        return f"call {step.call}"
+        return f"call {shown_call(step.call)}"
     return step.run if isinstance(step.run, str) else " ".join(step.run or ())
 
 
@@ -243,50 +239,17 @@ def diff(
       rekindle workflows diff sweep 2 4
       rekindle workflows diff sweep 2 --spec other.yaml --param alpha=0.2
     """
-    if len(revisions) > (1 if spec or param else 2):
-        raise UsageError("at most two revisions can be compared, or one with a spec file")
     with opened() as session:
-        known = selections.find_workflow(session, workflow)
-        file = spec or _own_file(known, revisions, bool(param))
-        a, b = _sides(known, revisions, file)
-        other = _loaded(file, param) if file else b
-        found = None if other is None else compare_revisions(session, known, a, other)
-    if as_json:
-        unchanged = found is None or found == type(found)()
-        names = {"workflow": known.id, "name": known.name, "from": a, "to": b, "spec": str(file) if file else None}
-        json_output.emit({**names, "unchanged": unchanged, **revision_output.diff_json(found)})
+        params = pairs("--param", param)
+        if as_json:
+            json_output.emit(answers.workflows_diff(session, workflow, revisions, spec, params))
+            return
+        found = diff_workflow(session, workflow, revisions, spec, params)
+    name = words.one_line(found.workflow.name)
+    if found.differences is None:
+        where = "the spec file is as stored in" if found.workflow.source else "made by the Python API,"
+        click.echo(f"{name}: {where} revision {found.workflow.revision}, the only one")
         return
-    name = terminal.one_line(known.name)
-    if found is None:
-        where = "the spec file is as stored in" if known.source else "made by the Python API,"
-        click.echo(f"{name}: {where} revision {known.revision}, the only one")
-        return
-    click.echo(f"{name}: revision {a} -> {terminal.one_line(str(file)) if file else f'revision {b}'}")
-    revision_output.draw_diff(found, verbose=verbose)
-
-
-def _own_file(known: Workflow, revisions: tuple[int, ...], with_params: bool) -> Path | None:
-    """Return the workflow's own spec file if it is to be compared: no revision is named, and the file has changed."""
-    if with_params and known.source is None:
-        raise Refused(f"{known.name} was made by the Python API: --param needs a file", hint="--spec FILE names one")
-    if known.source is None or (revisions and not with_params):
-        return None
-    use_file = with_params or workflow_queries.spec_state(known) in ("changed", "invalid")
-    return Path(known.source) if use_file else None
-
-
-def _sides(known: Workflow, revisions: tuple[int, ...], file: Path | None) -> tuple[int, int | None]:
-    """Return the revisions to compare. The second is None without one, or if a file is compared."""
-    if file is not None:
-        return (revisions or (known.revision,))[0], None
-    if len(revisions) == 2:
-        return revisions[0], revisions[1]
-    if revisions:
-        return revisions[0], known.revision
-    return (known.revision - 1, known.revision) if known.revision > 1 else (known.revision, None)
-
-
-def _loaded(file: Path, param: tuple[str, ...]) -> Definition:
-    from rekindle.spec import load
-
-    return load(file, params=pairs("--param", param))
+    other = words.one_line(str(found.spec)) if found.spec else f"revision {found.b}"
+    click.echo(f"{name}: revision {found.a} -> {other}")
+    draw_diff(found.differences, verbose=verbose)

@@ -1,19 +1,18 @@
-"""Print long lists page by page: as tables, and as JSON documents."""
+"""Print long tables page by page."""
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 
 from rekindle.cli.output import terminal
 from rekindle.engine.results import PageRequest
+from rekindle.presentation import words
 
 if TYPE_CHECKING:
     from rekindle.cli.output.terminal import Column
@@ -23,9 +22,6 @@ TERMINAL_ROWS = 100
 
 _BLOCK_ROWS = 1_000
 """Rows of a table that are laid out together."""
-
-_JSON_ROWS = 100
-"""Rows of a JSON document that are written at once."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,25 +53,6 @@ def _paged(command: Command, on_terminal: int | None, about: str) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def emit_rows(key: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print the document `{key: [rows]}` on stdout, one row a line, without holding all rows in memory."""
-    rows, before = iter(rows), f'{{"{key}": ['
-    while block := [_encoded(row) for row in islice(rows, _JSON_ROWS)]:
-        click.echo(before + ",\n".join(block), nl=False)
-        before = ",\n"
-    click.echo("]}" if before == ",\n" else before + "]}")
-
-
-def _encoded(row: Mapping[str, Any]) -> str:
-    """Return a row as ASCII JSON. msgspec takes a fifth of json's time; json encodes the rows that msgspec cannot
-    (names that are not Unicode) and the rows that are not ASCII."""
-    try:
-        text = msgspec.json.encode(row).decode()
-    except UnicodeEncodeError:
-        text = "\N{REPLACEMENT CHARACTER}"
-    return text if text.isascii() else json.dumps(row, separators=(",", ":"))
-
-
 def print_table(
     columns: Sequence[Column],
     rows: Iterator[Any],
@@ -102,12 +79,12 @@ def print_page_note(page: PageRequest, shown: int, total: int, thing: str) -> No
         return
     last = page.offset + shown
     if not shown:
-        listed = terminal.plural(total, thing)
+        listed = words.plural(total, thing)
         click.echo(f"no row after the first {page.offset:,}: there {'is' if total == 1 else 'are'} {listed}", err=True)
         return
     rest = "; --limit 0 shows all" if page.limit is not None else ""
     rest += f"; next: {_command(last)}" if last < total else ""
-    click.echo(f"showing {page.offset + 1:,}-{last:,} of {terminal.plural(total, thing)}{rest}", err=True)
+    click.echo(f"showing {page.offset + 1:,}-{last:,} of {words.plural(total, thing)}{rest}", err=True)
 
 
 def _command(offset: int) -> str:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
 
 import click
 
 from rekindle.cli.output import terminal
 from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_size
+from rekindle.presentation import words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from rekindle.domain.pace import Pace
     from rekindle.engine.results import Progress
     from rekindle.engine.staleness.contents import ReadProgress
 
 LINE_SECONDS = 10.0
 FAILURE_SECONDS = 1.0
 
-Kinds = Callable[[], Mapping[str, str]]
-"""Returns the current kinds of failure: one line of text by signature."""
+MOST_KINDS = 5
+"""Kinds of failure that are printed at once."""
+
+
+class FailureKind(NamedTuple):
+    """A kind of failure: the name of the job that failed last, its error, and the number of jobs."""
+
+    name: str
+    error: str
+    jobs: int
+
+
+Kinds = Callable[[], Mapping[str, FailureKind]]
+"""Returns the current kinds of failure by signature."""
 
 
 class Display(Protocol):
@@ -42,11 +57,13 @@ class Display(Protocol):
 
 
 class NewFailures:
-    """The kinds of failure that have not been shown yet."""
+    """The failures that have not been printed yet, as a line for each kind. The end of a run completes what was printed
+    during the run: all failed jobs are printed, or none."""
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
-        self._shown = set(kinds())
+        self._known = {signature: kind.jobs for signature, kind in kinds().items()}
+        self._printed = False
         self._failed = 0
         self._checked = 0.0
 
@@ -55,19 +72,40 @@ class NewFailures:
         if progress.failed <= self._failed or progress.seconds - self._checked < FAILURE_SECONDS:
             return []
         self._failed, self._checked = progress.failed, progress.seconds
-        fresh = {signature: text for signature, text in self._kinds().items() if signature not in self._shown}
-        self._shown.update(fresh)
+        return self._more(grown=False)
+
+    def last(self) -> list[str]:
+        """Return the lines that complete what was printed, also for kinds that more jobs have now."""
+        return self._more(grown=True) if self._printed else []
+
+    def _more(self, *, grown: bool) -> list[str]:
+        kinds = self._kinds()
+        texts = []
+        for signature, kind in kinds.items():
+            more = kind.jobs - self._known.get(signature, 0)
+            if more > 0 and (grown or signature not in self._known):
+                like = f"{more:,} more like {kind.name}" if signature in self._known else _and_more(kind)
+                texts.append(f"{like}: {kind.error}")
+                self._known[signature] = kind.jobs
+        left = len(texts) - MOST_KINDS
+        if left > 0:
+            texts[MOST_KINDS:] = [f"in {left:,} more way{'' if left == 1 else 's'}: rekindle failures"]
+        self._printed = self._printed or bool(texts)
         available = terminal_columns() - len("failed ")
-        return [f"{terminal.coloured('failed')} {terminal.cut(text, available, 'middle')}" for text in fresh.values()]
+        return [f"{terminal.coloured('failed')} {words.cut(text, available, 'middle')}" for text in texts]
+
+
+def _and_more(kind: FailureKind) -> str:
+    return f"{kind.name} and {kind.jobs - 1:,} more" if kind.jobs > 1 else kind.name
 
 
 def summary(progress: Progress) -> str:
     """Return the counts by state and the elapsed time in one line."""
-    parts = [terminal.state_counts(progress.counts.items())]
+    parts = [words.state_counts(progress.counts.items(), terminal.coloured)]
     parts += [f"{progress.reinstated:,} reinstated"] if progress.reinstated else []
     parts += [f"{progress.retried:,} retried"] if progress.retried else []
     parts += [f"{progress.delayed:,} waiting for a retry"] if progress.delayed else []
-    return f"{', '.join(parts)} after {terminal.duration(progress.seconds)}"
+    return f"{', '.join(parts)} after {words.duration(progress.seconds)}"
 
 
 def ended_share(progress: Progress) -> tuple[int, int]:
@@ -76,11 +114,32 @@ def ended_share(progress: Progress) -> tuple[int, int]:
     return ended, sum(progress.counts.values())
 
 
+def pace_text(pace: Pace) -> str:
+    """Return the rate and the time that is left: `12 jobs/s, about 3m left`; "" if neither is known."""
+    rate, left = pace.rate, pace.left
+    parts = []
+    if rate is not None:
+        seconds, unit = next((one for one in _UNITS if rate * one[0] >= 1), _UNITS[-1])
+        number = rate * seconds
+        shown = f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+        parts.append(f"{shown} {'job' if shown == '1' else 'jobs'}/{unit}")
+    if left is not None:
+        step = next(step for most, step in _STEPS if left < most)
+        time = words.duration(float(step * max(1, round(left / step))))
+        parts.append(f"about {time.replace('.0 s', ' s').removesuffix(' 00s').removesuffix(' 00m')} left")
+    return ", ".join(parts)
+
+
+_UNITS = ((1, "s"), (60, "min"), (3600, "h"))
+_STEPS = ((10, 1), (60, 5), (600, 30), (3600, 60), (36_000, 600), (math.inf, 3600))
+"""(seconds, multiple to which times below that are rounded)."""
+
+
 class PlainDisplay:
     """Prints a line every ten seconds, and one for each new kind of failure."""
 
-    def __init__(self, failures: NewFailures) -> None:
-        self._failures = failures
+    def __init__(self, failures: NewFailures, pace: Pace) -> None:
+        self._failures, self._pace = failures, pace
         self._next = LINE_SECONDS
 
     def __enter__(self) -> PlainDisplay:
@@ -89,14 +148,19 @@ class PlainDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        if kind is None:
+            for line in self._failures.last():
+                click.echo(line, err=True)
 
     def __call__(self, progress: Progress) -> None:
         for line in self._failures.lines(progress):
             click.echo(line, err=True)
+        ended, total = ended_share(progress)
+        self._pace.report(progress.seconds, ended, total - ended)
         if progress.seconds >= self._next:
             self._next = progress.seconds + LINE_SECONDS
-            click.echo(summary(progress), err=True)
+            pace = pace_text(self._pace)
+            click.echo(f"{summary(progress)}{f'; {pace}' if pace else ''}", err=True)
 
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -106,36 +170,43 @@ _REST, _BEGUN, _COMPLETE = 237, 197, 70  # colours of the bar: grey, red, green
 _IN_ASCII = str.maketrans("━╸╺…", "-- .")
 
 
-def draws_in_place() -> bool:
-    """Return whether stderr is a terminal whose cursor can be moved."""
-    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+def draws_in_place(stream: TextIO) -> bool:
+    """Return whether the stream is a terminal whose cursor can be moved."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
-class LiveDisplay:
-    """Draws a progress bar, counts by state, and names of running jobs, and erases them at the end. New kinds of
-    failure are printed above."""
+class InPlace:
+    """Lines that are drawn again at the same place of a terminal. A context manager; the last lines stay."""
 
-    def __init__(self, failures: NewFailures) -> None:
-        self._failures = failures
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._drawn: Sequence[int] = ()  # the widths of the lines that are on the screen
 
-    def __enter__(self) -> LiveDisplay:
-        _write(_HIDE_CURSOR)
+    def __enter__(self) -> InPlace:
+        self._write(_HIDE_CURSOR)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _write(self._erase(_stderr_size()[0]) + _SHOW_CURSOR)
+        self._write(("\n" if self._drawn else "") + _SHOW_CURSOR)
 
-    def __call__(self, progress: Progress) -> None:
-        columns, rows = _stderr_size()
-        above = [_printable(line) for line in self._failures.lines(progress)]
-        lines = [_printable(terminal.cut_painted(line, columns)) for line in _live_lines(progress, columns)]
-        del lines[rows:]  # the cursor cannot move above the screen
-        erased = self._erase(columns)
-        self._drawn = [terminal.painted_width(line) for line in lines]
-        _write(erased + "".join(f"{line}\n" for line in above) + "\n".join(lines))
+    @property
+    def columns(self) -> int:
+        """The width of the terminal."""
+        return _size(self._stream)[0]
+
+    def draw(self, lines: Sequence[str], above: Sequence[str] = ()) -> None:
+        """Draw the lines in the place of the earlier ones, cut to the screen. Lines `above` stay above them."""
+        columns, rows = _size(self._stream)
+        fitting = [_printable(terminal.cut_painted(line, columns), self._stream) for line in lines[:rows]]
+        erased = self._erase(columns)  # the cursor cannot move above the screen
+        self._drawn = [terminal.painted_width(line) for line in fitting]
+        self._write(erased + "".join(f"{_printable(line, self._stream)}\n" for line in above) + "\n".join(fitting))
+
+    def erase(self) -> None:
+        """Erase the lines."""
+        self._write(self._erase(self.columns))
 
     def _erase(self, columns: int) -> str:
         """Return the sequence that erases the lines and leaves the cursor at their start. A terminal that has become
@@ -144,14 +215,45 @@ class LiveDisplay:
         self._drawn = ()
         return _CLEAR_LINE + _CLEAR_LINE_ABOVE * (rows - 1) if rows else ""
 
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
-def _live_lines(progress: Progress, columns: int) -> Iterator[str]:
+
+class LiveDisplay:
+    """Draws a progress bar, counts by state, and names of running jobs, and erases them at the end. New kinds of
+    failure are printed above."""
+
+    def __init__(self, failures: NewFailures, pace: Pace) -> None:
+        self._failures, self._pace = failures, pace
+        self._lines = InPlace(sys.stderr)
+
+    def __enter__(self) -> LiveDisplay:
+        self._lines.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._lines.draw([], self._failures.last())
+        self._lines.erase()
+        self._lines.__exit__(kind, error, trace)
+
+    def __call__(self, progress: Progress) -> None:
+        above = self._failures.lines(progress)
+        ended, total = ended_share(progress)
+        self._pace.report(progress.seconds, ended, total - ended)
+        self._lines.draw(list(_live_lines(progress, pace_text(self._pace), self._lines.columns)), above)
+
+
+def _live_lines(progress: Progress, pace: str, columns: int) -> Iterator[str]:
     ended, total = ended_share(progress)
     share = f" {100 * ended // total if total else 100:3d}% {ended:,} of {total:,}"
-    yield _bar(ended, total, max(0, min(_BAR, columns - len(share)))) + share
+    yield _bar(ended, total, max(0, min(_BAR, columns - len(share)))) + share + (f"  {pace}" if pace else "")
     yield summary(progress)
     if progress.running:
-        names = ", ".join(terminal.one_line(name) for name in progress.running)
+        names = ", ".join(words.one_line(name) for name in progress.running)
         yield click.style(f"running: {names}", dim=True)
 
 
@@ -169,9 +271,9 @@ def _bar(done: int, total: int, columns: int) -> str:
     return "".join(click.style(part, fg=fg) for part, fg in ((begun, colour), (rest, _REST)) if part)
 
 
-def _printable(line: str) -> str:
-    """Return the line with the colours and characters that stderr can show."""
-    encoding = sys.stderr.encoding or "utf-8"
+def _printable(line: str, stream: TextIO) -> str:
+    """Return the line with the colours and characters that the stream can show."""
+    encoding = stream.encoding or "utf-8"
     if os.environ.get("NO_COLOR"):
         line = click.unstyle(line)
     try:
@@ -181,19 +283,14 @@ def _printable(line: str) -> str:
     return line
 
 
-def _stderr_size() -> tuple[int, int]:
-    """Return the columns and lines of the terminal on stderr; stdout may be another one, or none."""
+def _size(stream: TextIO) -> tuple[int, int]:
+    """Return the columns and lines of the stream's terminal; stdout and stderr may be on different ones."""
     try:
-        columns, lines = os.get_terminal_size(sys.stderr.fileno())
+        columns, lines = os.get_terminal_size(stream.fileno())
     except OSError:  # the terminal is gone
         columns, lines = 0, 0
     fixed = os.environ.get("COLUMNS", "")
     return (int(fixed) if fixed.isdecimal() else columns) or 80, lines or 24
-
-
-def _write(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
 
 
 _READING_SHOWN_AFTER = 0.5
@@ -215,7 +312,7 @@ def reading_progress() -> Iterator[ReadProgress | None]:
         now = time.monotonic()
         if now - began > _READING_SHOWN_AFTER and now - shown > _SHOWN_EVERY:
             shown = now
-            text = f"reading files: {format_size(read)} read, {terminal.plural(left, 'file')} left"
+            text = f"reading files: {format_size(read)} read, {words.plural(left, 'file')} left"
             click.echo(_CLEAR + text, err=True, nl=False)
 
     try:

@@ -1,4 +1,4 @@
-"""`rekindle rlaunch` and `rekindle qlaunch`."""
+"""`rekindle rlaunch` and `rekindle mlaunch`."""
 
 from __future__ import annotations
 
@@ -260,71 +260,6 @@ def _exit_code(done: LaunchResult) -> int:
     for name, asks in report.never_fit:
         click.echo(f"{name} can never start here: {asks}", err=True)
     return INTERRUPTED if report.interrupted else 0
-
-
-_FOLDER, _FILE = click.Path(), click.Path()
-
-
-@click.group(cls=OriginalGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@version_option("qlaunch")
-@click.option("-rh", "--remote_host", multiple=True, help="Hosts to submit from.")
-@click.option("-rc", "--remote_config_dir", multiple=True, help="Folders with the configuration there.")
-@click.option("-ru", "--remote_user", help="The user there.")
-@click.option("-rp", "--remote_password", help="The password there.")
-@click.option("-rsh", "--remote_shell", help="The shell there.")
-@click.option("-rkf", "--remote_keyfile", help="The key for it.")
-@click.option("-rs", "--remote_setup", is_flag=True, help="Copy the configuration there.")
-@click.option("-d", "--daemon", type=int, default=0, help="Repeat every this many seconds.")
-@click.option("--launch_dir", type=_FOLDER, default=".", help="The folder for launches.")
-@click.option("--block_dir", type=_FOLDER, help="The block's folder.")
-@click.option("--logdir", type=_FOLDER, help="The folder for logs.")
-@click.option("--loglvl", default="INFO", help="Which messages are printed.")
-@click.option("-s", "--silencer", is_flag=True, help="Print no messages.")
-@click.option("-r", "--reserve", is_flag=True, help="Reserve a firework for each submission.")
-@click.option("-l", "--launchpad_file", type=_FILE, help="Accepted and ignored.")
-@click.option("-w", "--fworker_file", type=_FILE, help="Describes the machine.")
-@click.option("-q", "--queueadapter_file", type=_FILE, help="Describes the queue.")
-@click.option("-c", "--config_dir", type=_FOLDER, default=".", help="The folder of these files.")
-@click.option("-fm", "--fill_mode", is_flag=True, help="Submit even if nothing is ready.")
-def qlaunch(**_: Any) -> None:
-    """Speak FireWorks: launch in a queue. Not supported yet.
-
-    \b
-    Example:
-      rekindle qlaunch -r rapidfire
-    """
-
-
-@qlaunch.command("singleshot")
-@click.option("-f", "--fw_id", type=int, help="Launch this firework.")
-def queue_singleshot(**_: Any) -> None:
-    """Submit one launch: not supported yet.
-
-    \b
-    Example:
-      rekindle qlaunch singleshot
-    """
-    _refuse_queue("rlaunch singleshot")
-
-
-@qlaunch.command("rapidfire")
-@click.option("-m", "--maxjobs_queue", type=int, default=0, help="At most this many jobs in the queue.")
-@click.option("-b", "--maxjobs_block", type=int, default=500, help="At most this many launches in a block.")
-@click.option("--nlaunches", default="0", help='How many, or "infinite".')
-@click.option("--timeout", type=int, help="Stop submitting after this many seconds.")
-@click.option("--sleep", type=int, help="Seconds between looks.")
-def queue_rapidfire(**_: Any) -> None:
-    """Submit many launches: not supported yet.
-
-    \b
-    Example:
-      rekindle qlaunch rapidfire --nlaunches infinite
-    """
-    _refuse_queue("rlaunch rapidfire")
-
-
-def _refuse_queue(instead: str) -> None:
-    raise Refused("nothing is submitted: no queue is supported yet", hint=f"`{instead}` launches here")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, params=[*rlaunch.params, *multi.params])

@@ -18,7 +18,7 @@ from rekindle.dialects.resim.options import BatchSelector, batch_options, find_b
 from rekindle.dialects.resim.show import check_test_ids
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused, RefusedJob, RekindleError, UsageError
 from rekindle.domain.rerun.request import FROM_BEGINNING, How, how_to_json
-from rekindle.domain.states import ACTIVE
+from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun import resubmit
@@ -160,24 +160,32 @@ def _rerun_once(session: Session, batch: ResimBatch, ids: Sequence[int], how: Ho
             pick = resubmit.requests_for_jobs(selected, how)
             proposal = resubmit.plan_resubmit(session, definition, pick, request, revision_of=batch.workflow.id)
     except PlanRefused as refusal:
-        raise _refusal(batch, selected, refusal.refused, refusal.message) from refusal
+        raise _refusal(session, batch, selected, refusal.refused, refusal.message) from refusal
     if isinstance(proposal, SubmitPreview):
         assert definition is not None
         submit(session, definition, revision_of=batch.workflow.id)
         return None
     if proposal.plan.refused:
-        raise _refusal(batch, selected, proposal.plan.refused, "")
+        raise _refusal(session, batch, selected, proposal.plan.refused, "")
     return resubmit.apply(session, proposal)
 
 
-def _refusal(batch: ResimBatch, selected: Sequence[int], refused: Sequence[RefusedJob], message: str) -> Exception:
-    """Return _BatchBusy if jobs run that the rerun would disturb, else Refused, because waiting would not help."""
+def _refusal(
+    session: Session, batch: ResimBatch, selected: Sequence[int], refused: Sequence[RefusedJob], message: str
+) -> Exception:
+    """Return _BatchBusy if jobs that the rerun would disturb run, or moved since the batch was read; else Refused,
+    because waiting would not help."""
     why = "; ".join(f"{one.id} {one.name}: {one.why}" for one in refused) or message
+    before, now = _states(batch), _states(read_batch(session, batch.workflow))
     meant = {*selected, *(one.job.id for one in batch.metrics)}
-    running = [one.job.id for one in (*batch.tests, *batch.metrics) if one.job.state in ACTIVE]
-    if meant & set(running):
+    running = [job for job, state in now.items() if state in ACTIVE]
+    if any(before.get(job) in ACTIVE or now.get(job) != before.get(job) or job in running for job in meant):
         return _BatchBusy(why, running)
     return Refused(f"nothing of {batch.name} runs again: {why}")
+
+
+def _states(batch: ResimBatch) -> dict[int, State]:
+    return {one.job.id: one.job.state for one in (*batch.tests, *batch.metrics)}
 
 
 def latest_definition(session: Session, batch: ResimBatch, *, sync_with_test_suite: bool = False) -> Definition | None:

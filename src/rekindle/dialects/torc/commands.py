@@ -22,6 +22,7 @@ from rekindle.dialects.torc.newer_commands import (
     watch,
 )
 from rekindle.dialects.torc.newer_commands import run as run_workflow
+from rekindle.dialects.torc.slurm_commands import hpc
 from rekindle.dialects.torc.stored_workflows import archive, export, get, import_spec, list_actions, list_workflows
 from rekindle.dialects.torc.torc_group import FORMATS, TorcGroup
 from rekindle.dialects.torc.torc_options import (
@@ -48,7 +49,7 @@ from rekindle.dialects.torc.workflow_commands import (
     status,
     workflows,
 )
-from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.errors import BadValue
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED
 from rekindle.engine.queries import job_queries, selections
@@ -334,48 +335,6 @@ def _mtime(path: Path) -> float | None:
         return os.stat(path).st_mtime  # noqa: PTH116 - a single stat
     except OSError:
         return None
-
-
-@click.group(cls=TorcGroup)
-def hpc() -> None:
-    """Run jobs on a cluster: not supported yet.
-
-    \b
-    Example:
-      rekindle torc hpc slurm schedule-nodes -n 2
-    """
-
-
-@hpc.group()
-def slurm() -> None:
-    """Run jobs under Slurm: not supported yet.
-
-    \b
-    Example:
-      rekindle torc hpc slurm schedule-nodes -n 2
-    """
-
-
-@slurm.command("schedule-nodes")
-@click.argument("key", required=False, metavar="[WORKFLOW_KEY]")
-@click.option("-n", "--num-hpc-jobs", type=click.IntRange(min=1), default=1, help="How many Slurm jobs.")
-@click.option("-j", "--job-prefix", help="The prefix of their names.")
-@click.option("-c", "--cpu-affinity-cpus-per-job", type=int, help="CPUs to which each job is bound.")
-@click.option("-s", "--scheduler-config-key", "--scheduler", help="The scheduler of the spec.")
-@click.option("-p", "--poll-interval", type=float, help="Seconds between polls.")
-@click.option("-o", "--output", type=click.Path(), help="The folder for their output.")
-@click.option("-m", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once on a node.")
-@click.option("-k", "--keep-submission-scripts", is_flag=True, help="Keep the scripts that are submitted.")
-@click.option("-S", "--start-one-worker-per-node", is_flag=True, help="A worker on each node.")
-def schedule_nodes(num_hpc_jobs: int, **_: Any) -> None:
-    """Submit Slurm jobs that run the ready jobs: not supported yet.
-
-    \b
-    Example:
-      rekindle torc hpc slurm schedule-nodes -n 2
-    """
-    jobs = "a Slurm job is" if num_hpc_jobs == 1 else f"{num_hpc_jobs} Slurm jobs are"
-    raise Refused(f"{jobs} not submitted: Slurm is not supported yet", hint="`torc jobs run` runs the ready jobs here")
 
 
 @click.group(cls=TorcGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -37,7 +37,7 @@ from rekindle.spec.values import check_keys, data, table
 
 _MAIN_KEYS = ("name", "project", "parameters", "parameter_mode", "jobs", "files", "user_data", "resource_requirements")
 _OTHER_KEYS = ("failure_handlers", "slurm_schedulers", "actions")
-_IGNORED_KEYS = (
+IGNORED_KEYS = (
     *("user", "description", "metadata", "slurm_defaults", "resource_monitor", "execution_config", "config"),
     *("compute_node_expiration_buffer_seconds", "compute_node_wait_for_new_jobs_seconds", "limit_resources"),
     *("compute_node_ignore_workflow_completion", "compute_node_wait_for_healthy_database_minutes"),
@@ -62,19 +62,25 @@ def load_spec(path: Path, directory: Path, folder_of: FolderOf, name: str | None
     """Read and check a torc spec. Raises SpecError with every problem and its place. `directory`: the folder in which
     the jobs run, and from which their relative paths are taken. `name`: another name for the workflow."""
     content = read_bytes(path)
-    if path.suffix.lower() == ".kdl":
-        hint = "save the spec as YAML, JSON or JSON5: the keys are the same"
-        raise SpecError(str(path), [SpecProblem(0, 0, "KDL files are not read here", hint)])
     problems = Problems(str(path))
-    if path.suffix.lower() == ".json5":
-        root = _json5(content, path, problems)
-    else:
-        root = read_tree(content, path.suffix, problems)
+    root = read_torc_tree(content, path, problems)
     if name is not None and isinstance(root, MappingNode):
         root.entries["name"] = MappingEntry(root.place, ScalarNode(name, name, root.place))
     found = _spec(root, directory, folder_of, problems)
     digest = blake3(content + found.records.folder.encode()).hexdigest()
     return replace(found, definition=replace(found.definition, source_digest=digest))
+
+
+def read_torc_tree(content: bytes, path: Path, problems: Problems) -> Node | None:
+    """Return the tree of a torc spec; None if it is empty or invalid."""
+    if path.suffix.lower() == ".kdl":
+        hint = "save the spec as YAML, JSON or JSON5: the keys are the same"
+        raise SpecError(str(path), [SpecProblem(0, 0, "KDL files are not read here", hint)])
+    return (
+        _json5(content, path, problems)
+        if path.suffix.lower() == ".json5"
+        else read_tree(content, path.suffix, problems)
+    )
 
 
 def load_commands(
@@ -98,7 +104,7 @@ def load_commands(
 
 
 def _spec(root: Node | None, directory: Path, folder_of: FolderOf, problems: Problems) -> TorcSpec:
-    made, records = _translate(root, str(directory), folder_of, problems)
+    made, records = translate(root, str(directory), folder_of, problems)
     definition = assemble(made, {}, SpecSource(str(directory)), problems)
     source = data(root, "the spec", problems) if root is not None else None
     return TorcSpec(definition, records, json.dumps(source, indent=2, ensure_ascii=False))
@@ -114,16 +120,17 @@ def _json5(content: bytes, path: Path, problems: Problems) -> Node | None:
     return read_json5(text, problems)
 
 
-def _translate(
+def translate(
     root: Node | None, directory: str, folder_of: FolderOf, problems: Problems
 ) -> tuple[Node | None, TorcRecords]:
+    """Return the tree of a rekindle spec for that of a torc spec, and the records of its workflow."""
     top = table(root, "the spec", problems)
     if top is None:
         return None, TorcRecords("")
     top = without_nulls(top)
     name = top.get("name")
     folder = folder_of(name.text if isinstance(name, ScalarNode) else "")
-    check_keys(top, (*_MAIN_KEYS, *_OTHER_KEYS, *_IGNORED_KEYS), "a torc spec", problems)
+    check_keys(top, (*_MAIN_KEYS, *_OTHER_KEYS, *IGNORED_KEYS), "a torc spec", problems)
     shared = read_parameters(top, problems)
     named = read_named_items(top, shared, problems)
     jobs = _jobs(top, shared, named, problems)

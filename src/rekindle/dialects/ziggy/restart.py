@@ -203,7 +203,7 @@ def _overrides(set_: Sequence[str], memory: str | None, time: str | None, cpus: 
     from rekindle.spec.yaml_reader import typed_value
 
     params = {name: typed_value(text) for name, text in parse_assignments("--set", set_).items()}
-    asked = Overrides.asked(params, {}, memory, time, cpus)
+    asked = Overrides(params, {}, memory, time, cpus)
     return None if asked == Overrides() else asked
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rekindle.dialects.ziggy.tasks import ProcessingStep, Task
+from rekindle.dialects.ziggy.tasks import ProcessingStep, Task, read_tasks
 from rekindle.domain.errors import BadValue
-from rekindle.domain.rerun.request import FROM_FAILED_STEP, How, RequestMode
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, How, InternalHow, RequestMode, mode_of
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.running import reconcile
+from rekindle.presentation import rerun_modes
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
     from rekindle.domain.overrides import Overrides
     from rekindle.engine.session import Session
 
@@ -59,7 +61,7 @@ def options_for_mode(task: Task, mode: Mode, overrides: Overrides | None = None)
     found = _OPTIONS_BY_MODE[mode](task)
     if isinstance(found, str):
         return found
-    if found.mode is not RequestMode.REPEAT:
+    if mode_of(found) is not RequestMode.REPEAT:
         return replace(found, keep_modified=True, overrides=overrides)
     only = f"it was halted before it resumed: only {Mode.RESTART_FROM_BEGINNING.typed} accepts changes"
     return found if overrides is None else only
@@ -89,7 +91,7 @@ def _restart_from_beginning(_: Task) -> How:
 def _resubmit(task: Task) -> How | str:
     """Start behind marshaling: run the subtasks that have not succeeded, and keep the others."""
     if task.resumes:
-        return How(mode=RequestMode.REPEAT)
+        return InternalHow(mode=RequestMode.REPEAT)
     if not task.started:
         return "it has never started: nothing is marshaled"
     if task.step is ProcessingStep.MARSHALING:
@@ -106,7 +108,7 @@ def _resume_current_step(task: Task) -> How | str:
     if task.state is State.COMPLETED:
         return "it is complete"
     if task.resumes:
-        return How(mode=RequestMode.REPEAT)
+        return InternalHow(mode=RequestMode.REPEAT)
     if task.cause is Cause.SUBTASKS and task.state is State.FAILED:
         return How(accept_partial=True)
     return How(FROM_FAILED_STEP)
@@ -137,5 +139,43 @@ def refusals_by_mode(session: Session, task: Task, overrides: Overrides | None =
         found[mode] = how if isinstance(how, str) else None
         if isinstance(how, How):
             hows[mode.name] = how
-    refusals = engine.possible(session, task.id, hows)
-    return {mode: refusals.get(mode.name, why) for mode, why in found.items()}
+    refused = engine.refused_by_name(session, {name: {task.id: how} for name, how in hows.items()})
+    return {mode: refused.get(mode.name, {}).get(task.id, why) for mode, why in found.items()}
+
+
+# --- the modes in the console
+
+
+_ABOUT = {
+    Mode.RESUME_MONITORING: "Reconnect to what still runs; run nothing again",
+    Mode.RESUBMIT: "Start behind marshaling: only the failed subtasks run",
+    Mode.RESUME_CURRENT_STEP: "Store what succeeded, and give up the failed subtasks",
+    Mode.RESTART_FROM_BEGINNING: "Redo marshaling and run all subtasks again",
+}
+
+
+def _is_instance(workflow: Workflow) -> bool:
+    """Return whether a workflow is an instance of a pipeline: `ziggy console start` names it `pipeline: NAME`."""
+    return ": " in workflow.name
+
+
+def _offered(_: Session, __: Sequence[int]) -> list[rerun_modes.Mode]:
+    keep = rerun_modes.Mode(rerun_modes.KEEP, "Keep most", "For each task the mode that gives up no subtask")
+    return [keep, *(rerun_modes.Mode(mode.typed, mode.value, _ABOUT[mode]) for mode in Mode)]
+
+
+def _choose(session: Session, modes: Mapping[int, str], overrides: Overrides | None) -> dict[int, rerun_modes.Choice]:
+    found: dict[int, rerun_modes.Choice] = {}
+    for task in read_tasks(session, list(modes)):
+        word = modes[task.id]
+        mode = default_mode(task) if word == rerun_modes.KEEP else parse_mode(word)
+        if mode is Mode.RESUME_MONITORING:
+            found[task.id] = rerun_modes.REATTACH
+            continue
+        how = options_for_mode(task, mode, overrides)
+        found[task.id] = rerun_modes.Impossible(how) if isinstance(how, str) else how
+    return found
+
+
+MODES = rerun_modes.ModeSet(_is_instance, _offered, _choose)
+"""The restart modes, for the rerun dialog of the console."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.domain.definition import Quarantine
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.states import Cause, State
@@ -22,23 +23,40 @@ from rekindle.domain.verdicts import Status, VerdictLevel, status_of
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """The limits of all reruns together; None: no limit."""
+    """The limits of all reruns of a supervision together; None: no limit.
+
+    Args:
+        attempts: How many attempts.
+        core_seconds: Running time multiplied by processors.
+        seconds: Wall time since supervision began.
+    """
 
     attempts: int | None = None
     core_seconds: float | None = None
-    seconds: float | None = None  # of wall time, since supervision began
+    seconds: float | None = None
 
 
 class Guards(msgspec.Struct, frozen=True):
-    """The options of a supervision."""
+    """What a supervision reruns, how often, and when it stops.
+
+    Args:
+        max_reruns: The most reruns; 0 reruns nothing.
+        max_failure_percent: It ends if more of the jobs match than this.
+        on: Jobs with one of these statuses are rerun: `Status.ERROR`, `BLOCKER`, `WARNING`, `CANCELED`.
+        on_causes: Of the jobs with a cause, only those with one of these. Empty: any cause.
+        group_by: Groups for `max_group_percent`: "host", "signature", "cause", "template" or "matrix.NAME".
+        max_group_percent: A group is not rerun any more if more of its jobs match than this.
+        canary: Run this many jobs of each signature first, and the rest only if these pass.
+        budget: The limits of all reruns together.
+    """
 
     max_reruns: int = 1
     max_failure_percent: float = 50.0
     on: frozenset[Status] = frozenset({Status.ERROR})
-    on_causes: frozenset[Cause] = frozenset()  # for jobs with a cause; empty: any cause
+    on_causes: frozenset[Cause] = frozenset()
     group_by: str | None = None
     max_group_percent: float | None = None
-    canary: int | None = None  # run this many jobs of each signature first, and the rest only if these pass
+    canary: int | None = None
     budget: Budget = msgspec.field(default_factory=Budget)
 
 
@@ -70,9 +88,13 @@ def parse_statuses(option: str, words: Iterable[str]) -> frozenset[Status]:
     for word in _split(words):
         key = _ALSO.get(word, word)
         if key not in list(Status):
-            raise UnknownWord(f"{option}: unknown status {word!r}", hint=_HINTS.get(word) or did_you_mean(key, _ON))
-        if key not in _ON:
-            raise BadValue(f"{option} {key}: jobs with this status cannot be rerun", hint=f"{option} {','.join(_ON)}")
+            raise UnknownWord(
+                f"{option}: unknown status {word!r}", hint=_HINTS.get(word) or did_you_mean(key, RERUNNABLE)
+            )
+        if key not in RERUNNABLE:
+            raise BadValue(
+                f"{option} {key}: jobs with this status cannot be rerun", hint=f"{option} {','.join(RERUNNABLE)}"
+            )
         found.add(Status(key))
     return frozenset(found)
 
@@ -96,11 +118,11 @@ def _split(words: Iterable[str]) -> Iterator[str]:
 
 def _check_group_by(by: str) -> None:
     word, _, key = by.partition(".")
-    if by in _GROUPS or (word in _KEYED and key):
+    if by in GROUPS or (word in _KEYED and key):
         return
     if word in _KEYED:
         raise BadValue(f"--group-by {by}: which {word} value?", hint=f"--group-by {word}.NAME")
-    forms = [*_GROUPS, *(f"{one}.NAME" for one in _KEYED)]
+    forms = [*GROUPS, *(f"{one}.NAME" for one in _KEYED)]
     raise UnknownWord(f"--group-by: there are no groups by {by!r}", hint=did_you_mean(by, forms))
 
 
@@ -114,11 +136,11 @@ def _check_budget(budget: Budget) -> None:
             raise BadValue(f"{option}: it cannot be negative or endless", hint=f"leave out {option} for no limit")
 
 
-_ON = ("error", "blocker", "warning", "canceled")
+RERUNNABLE = ("error", "blocker", "warning", "canceled")
 """Statuses that may be rerun."""
 
 
-_GROUPS = ("host", "signature", "cause", "template")
+GROUPS = ("host", "signature", "cause", "template")
 
 
 _KEYED = ("matrix",)
@@ -191,6 +213,12 @@ class RerunCandidate(msgspec.Struct, frozen=True):
     signature: str | None = None
     group: str = NO_GROUP
     aggregate: bool = False
+    quarantine: Quarantine | None = None  # in force
+
+    @property
+    def covered(self) -> bool:
+        """Whether it has failed in quarantine: it counts in no percentage, and is not rerun for itself."""
+        return self.quarantine is not None and self.status is Status.ERROR
 
 
 class GroupKeys(msgspec.Struct, frozen=True):
@@ -256,8 +284,8 @@ def decide_round(rerun: int, jobs: Sequence[RerunCandidate], guards: Guards) -> 
     if _canceled(jobs, guards):
         return _end(found, SupervisionEnd.CANCELED, "jobs were canceled: a batch that was canceled is not run again")
     if rerun >= guards.max_reruns:
-        times = "once" if guards.max_reruns == 1 else f"{guards.max_reruns} times"
-        return _end(found, SupervisionEnd.MAX_RERUNS, f"it has been run again {times}, which is the most")
+        reruns = "1 rerun" if guards.max_reruns == 1 else f"{guards.max_reruns} reruns"
+        return _end(found, SupervisionEnd.MAX_RERUNS, f"the limit of {reruns} is reached")
     if percent > guards.max_failure_percent:
         why = f"{percent:.1f} % fail, more than {guards.max_failure_percent:g} %"
         return _end(found, SupervisionEnd.FAILURE_PERCENT, why)
@@ -270,21 +298,25 @@ def decide_round(rerun: int, jobs: Sequence[RerunCandidate], guards: Guards) -> 
 
 def matches_guards(one: RerunCandidate, guards: Guards) -> bool:
     """Return whether the options ask for a rerun of the job."""
-    return one.status in guards.on and (not guards.on_causes or one.cause is None or one.cause in guards.on_causes)
+    return (
+        not one.covered
+        and one.status in guards.on
+        and (not guards.on_causes or one.cause is None or one.cause in guards.on_causes)
+    )
 
 
 def over_budget(budget: Budget, spent: SpentBudget) -> str | None:
     """Return why the next rerun would exceed the budget; None: it fits."""
     if budget.attempts is not None and spent.attempts + spent.next_attempts > budget.attempts:
         return (
-            f"{spent.next_attempts} attempts more would be {spent.attempts + spent.next_attempts}, "
-            f"of {budget.attempts} at the most"
+            f"{spent.next_attempts} more attempts would make {spent.attempts + spent.next_attempts}; the limit is "
+            f"{budget.attempts}"
         )
     core = spent.core_seconds + spent.next_core_seconds
     if budget.core_seconds is not None and core > budget.core_seconds:
-        return f"it would come to {core / 3600:.2f} core-hours, of {budget.core_seconds / 3600:.2f} at the most"
+        return f"the reruns would take {core / 3600:.2f} core-hours; the limit is {budget.core_seconds / 3600:.2f}"
     if budget.seconds is not None and spent.seconds >= budget.seconds:
-        return f"the time for it is over ({budget.seconds:g} s)"
+        return f"the time limit of {budget.seconds:g} s has passed"
     return None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.batches.flakiness import PassHistory
+from rekindle.domain.batches.quarantine import QuarantinedJobs, covered_jobs
 from rekindle.domain.batches.supervision import (
     BatchJob,
     Guards,
@@ -69,7 +70,27 @@ class RemainingJob(msgspec.Struct, frozen=True):
 
 
 class SupervisionReport(msgspec.Struct, frozen=True):
-    """The result of a supervision."""
+    """The result of a supervision.
+
+    Attributes:
+        supervision: Its number in the store.
+        workflow: The id of the workflow.
+        name: Of the workflow.
+        end: Why it ended: clean, max_reruns, failure_percent, groups, budget, canceled, timed_out, refused or given_up.
+        why: The same as a sentence.
+        rounds: The state of the batch at each rest, and the rerun that followed.
+        statuses: The number of jobs with each status, at the end.
+        fixed: Jobs that were rerun and need no more.
+        failing: Jobs that still fail, by signature.
+        left: Jobs that match and were not rerun, with the reason.
+        attempts: Of all reruns.
+        core_seconds: Running time of all reruns multiplied by processors.
+        seconds: Since supervision began.
+        never_fit: Jobs that need more than the runner has, each with the resource.
+        held: The number of held jobs.
+        quarantined: Failed jobs that have a quarantine, also one that has ended.
+        began: When supervision began, in seconds since the epoch.
+    """
 
     supervision: int
     workflow: int
@@ -77,15 +98,17 @@ class SupervisionReport(msgspec.Struct, frozen=True):
     end: SupervisionEnd
     why: str
     rounds: tuple[RoundReport, ...]
-    statuses: Mapping[Status, int]  # of all jobs, at the end
+    statuses: Mapping[Status, int]
     fixed: tuple[FixedJob, ...]
     failing: tuple[FailingGroup, ...]
     left: tuple[RemainingJob, ...]
-    attempts: int  # of all reruns
+    attempts: int
     core_seconds: float
-    seconds: float  # since supervision began
-    never_fit: tuple[tuple[str, str], ...] = ()  # (job, the resources that the runner lacks)
-    held: int = 0  # the number of held jobs
+    seconds: float
+    never_fit: tuple[tuple[str, str], ...] = ()
+    held: int = 0
+    quarantined: tuple[QuarantinedJobs, ...] = ()
+    began: float = 0.0
 
     @property
     def reruns(self) -> int:
@@ -93,11 +116,11 @@ class SupervisionReport(msgspec.Struct, frozen=True):
         return sum(one.rerun is not None for one in self.rounds)
 
     def exit_code(self, asked: Collection[VerdictLevel]) -> int:
-        """Return the batch's exit code: timed out 6, errors 2, canceled 5, jobs that can never fit 1; then 7 for
-        blockers and 8 for warnings of the levels in `asked`; otherwise 0."""
+        """Return the batch's exit code: timed out 6, errors 2 (those in quarantine do not count), canceled 5, jobs that
+        can never fit 1; then 7 for blockers and 8 for warnings of the levels in `asked`; otherwise 0."""
         if self.end is SupervisionEnd.TIMED_OUT:
             return 6
-        if self.statuses.get(Status.ERROR):
+        if self.statuses.get(Status.ERROR, 0) > len(covered_jobs(self.quarantined)):
             return 2
         if self.end is SupervisionEnd.CANCELED or self.statuses.get(Status.CANCELED):
             return 5
@@ -137,7 +160,9 @@ def remaining_jobs(
     rerun. `refused` are jobs that a rerun refused, with the reasons."""
     found = []
     for one in jobs:
-        if matches_guards(one, guards):
+        if one.quarantine is not None and one.covered:
+            why = f"it is in quarantine until {one.quarantine.until.isoformat()}: {one.quarantine.why}"
+        elif matches_guards(one, guards):
             why = refused.get(one.job) or _stopped(one, decision, guards) or decision.why
         elif one.status in guards.on:
             why = CAUSE_NOT_SELECTED

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from rekindle.domain.changes.fingerprints import ABSENT, ENVIRONMENT, METHOD, WHOLE, EnvironmentPart, FileFingerprints
-from rekindle.domain.definition import Each, JobTemplate, Resources, Step
+from rekindle.domain.definition import Each, JobTemplate, Quarantine, Resources, Step
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.retry import rule_to_json
 from rekindle.domain.texts.display import mask_field
@@ -126,6 +126,8 @@ def _flat(path: str, value: Any) -> dict[str, Any]:
         value = {**_fields(value), "licences": dict(value.licences)}
     elif isinstance(value, Each):
         value = _fields(value)
+    elif isinstance(value, Quarantine):
+        value = {"until": value.until.isoformat(), "why": value.why}
     elif path == "template.retry":
         value = {str(at): rule_to_json(rule) for at, rule in enumerate(value, 1)}
     if isinstance(value, Mapping):

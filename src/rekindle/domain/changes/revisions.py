@@ -219,9 +219,11 @@ def outdated_overrides(modified: AppliedOverrides, before: SpecValues, after: Sp
 def dropped_overrides(
     job: str, modified: AppliedOverrides, found: Mapping[str, tuple[Any, Any]]
 ) -> Iterator[DroppedOverride]:
-    """Yield the overrides found by `outdated_overrides`, with secrets masked."""
+    """Yield the overrides found by `outdated_overrides`, with secrets masked; none that the spec now equals."""
     values = modified.named()
     for name, sides in found.items():
+        if sides[1] is not _MISSING and _json(values[name]) == _json(sides[1]):
+            continue
         value, before, after = (one if one is _MISSING else mask_field(name, one) for one in (values[name], *sides))
         yield DroppedOverride(job, name, value, before, after)
 

@@ -6,7 +6,7 @@ By default the dynamic actions of rerun jobs stay in force until a later success
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -25,20 +25,37 @@ class ReachedJobs(msgspec.Struct, frozen=True):
 
     upstream: Mapping[int, int]  # reset job -> the nearest selected job upstream
     reusable: frozenset[int]  # those reset jobs that only `changed` reaches
-    unreset: Mapping[int, int]  # job that only `none` reaches, so not reset -> the nearest selected job upstream
+    # job that only `none` reaches or that must not run twice, so not reset -> the nearest selected job upstream
+    unreset: Mapping[int, int]
+    forbidden: frozenset[int] = frozenset()  # the unreset jobs that must not run twice
 
 
-def find_reached_jobs(graph: JobGraph, roots: Mapping[int, Downstream], cut_short: Mapping[int, int]) -> ReachedJobs:
+def find_reached_jobs(
+    views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream], cut_short: Mapping[int, int]
+) -> ReachedJobs:
     """Return the jobs downstream of `roots`. `cut_short`: jobs below a root with `none` that are reset because they are
     running (see `running_children`)."""
+    resets = reset_children(views, graph)
 
-    def below(*ways: Downstream) -> dict[int, int]:
-        return nearest_start(graph.children, [job for job, way in roots.items() if way in ways])
+    def below(children: Mapping[int, Sequence[int]], *ways: Downstream) -> dict[int, int]:
+        return nearest_start(children, [job for job, way in roots.items() if way in ways])
 
-    everything, reset = below("all"), below("all", "changed")
+    everything, reached = below(resets, "all"), below(resets, "all", "changed")
+    forbidden = {job: root for job, root in reached.items() if views[job].runs_once}
+    reset = {job: root for job, root in reached.items() if job not in forbidden}
     upstream = {**{job: root for job, root in cut_short.items() if job not in roots}, **reset}
-    unreset = {job: root for job, root in below("none").items() if job not in upstream and job not in roots}
-    return ReachedJobs(upstream, frozenset(reset.keys() - everything.keys() - roots.keys()), unreset)
+    beside = below(graph.children, "none").items()
+    unreset = {**{job: root for job, root in beside if job not in upstream and job not in roots}, **forbidden}
+    reusable = frozenset(reset.keys() - everything.keys() - roots.keys())
+    return ReachedJobs(upstream, reusable, unreset, frozenset(forbidden))
+
+
+def reset_children(views: Mapping[int, JobView], graph: JobGraph) -> Mapping[int, Sequence[int]]:
+    """Return the children of each job to which a reset spreads: all, but none of a job that must not run twice. That
+    job keeps its results, so the jobs below it need no others."""
+    if not any(view.runs_once for view in views.values()):
+        return graph.children
+    return {job: () if job in views and views[job].runs_once else found for job, found in graph.children.items()}
 
 
 def jobs_left_to_check(
@@ -57,7 +74,7 @@ def jobs_left_to_check(
     ]
     if not others:
         return []
-    upstream = nearest_start(graph.children, list(asked))
+    upstream = nearest_start(reset_children(views, graph), list(asked))
     return [job for job in others if job in upstream]
 
 
@@ -75,16 +92,23 @@ def running_children(views: Mapping[int, JobView], graph: JobGraph, roots: Mappi
     return found
 
 
-def find_disturbing(views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream]) -> dict[int, str]:
+def find_disturbing(
+    views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream], disturbed: Callable[[JobView], bool]
+) -> dict[int, str]:
     """Return the jobs whose rerun would reset a running job, or with `none` remove what a running job uses, each with
-    an explanation. Nothing is changed under a running process."""
+    an explanation. Nothing is changed under a running process. `disturbed`: whether a running job counts."""
+
+    def is_disturbed(job: int) -> bool:
+        return views[job].state in ACTIVE and disturbed(views[job])
+
     starts = [job for job, way in roots.items() if way != "none"]
-    below = nearest_start(graph.children, starts)
-    active = [job for job in below if views[job].state in ACTIVE]
-    met = nearest_start(graph.parents, active, within={*starts, *below}) if active else {}
+    below = nearest_start(reset_children(views, graph), starts)
+    active = [job for job in below if is_disturbed(job)]
+    walked = {job for job in below if not views[job].runs_once} if active else ()
+    met = nearest_start(graph.parents, active, within={*starts, *walked}) if active else {}
     found = {job: met[job] for job in starts if job in met}
     for job in roots.keys() - set(starts):
-        running = [child for child in _dependents(views, graph, job) if views[child].state in ACTIVE]
+        running = [child for child in _dependents(views, graph, job) if is_disturbed(child)]
         if running:
             found[job] = min(running)
     return {job: _explain_disturbing(views[running], views[job]) for job, running in found.items()}
@@ -100,6 +124,11 @@ def _dependents(views: Mapping[int, JobView], graph: JobGraph, job: int) -> set[
 
 
 def _explain_disturbing(active: JobView, view: JobView) -> str:
+    if active.runs_once:
+        return (
+            f"`{active.name}` is {active.state.label}, needs `{view.name}`, and must not run twice "
+            f"({active.rerun_forbidden}); wait for its end"
+        )
     return (
         f"`{active.name}` is {active.state.label}, and it needs `{view.name}`; "
         f"cancel it first: --cancel-running, or rekindle cancel {shlex.quote(active.name)}"
@@ -160,7 +189,8 @@ def roll_back_actions(views: Mapping[int, JobView], graph: JobGraph, roots: Mapp
     """Roll back the action sets of the jobs requested with `undo_dynamic`, of all their
     descendants, and of every job that is retired with them."""
     undone = {job for job, how in roots.items() if how.undo_dynamic}
-    scope = undone | descendants(graph.children, undone)
+    below = descendants(reset_children(views, graph), undone)
+    scope = undone | {job for job in below if not views[job].runs_once}
     sets = {job: view.action_set for job in scope if (view := views[job]).action_set is not None}
     if not sets:
         return DynamicRollback(views, graph)

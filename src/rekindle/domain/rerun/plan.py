@@ -56,6 +56,7 @@ class AttemptView(msgspec.Struct, frozen=True):
     steps: tuple[StepView, ...] = ()
     # candidates for the folder with the results of its steps; the first that exists is used
     folders: tuple[str, ...] = ()
+    started: bool = True  # False: it ended before any of its processes started
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -91,6 +92,12 @@ class JobView(msgspec.Struct, frozen=True):
     template: int = 0  # the row of the definition in this view
     source: AttemptView | None = None  # the attempt named by the request to resume from
     recovered: bool = False  # the job runs again because its attempt was lost, without a user's request
+    rerun_forbidden: str = ""  # why the job must not run twice; "": it may
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether the job must not run again: reruns are forbidden, and its live attempt has started."""
+        return bool(self.rerun_forbidden) and self.attempt is not None and self.attempt.started
 
     @property
     def runs_whenever(self) -> bool:
@@ -141,6 +148,7 @@ class ReasonKind(enum.StrEnum):
     RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
     CANCELS = "cancels"  # detail: attempt, state: the running attempt is canceled first
     REPEAT = "repeat"  # detail: left: how many more times the job runs
+    FORBIDDEN = "forbidden"  # detail: reason: the job must not run twice, so its attempt stays
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): continues with part of a fan-out
 
 
@@ -160,24 +168,32 @@ class OverrideChange(msgspec.Struct, frozen=True):
 
 
 class PlannedJob(msgspec.Struct, frozen=True):
-    """What a plan does to one job."""
+    """What a plan does to one job, `id` with `name`.
+
+    - `before`, `after`: its states. `unmet`: how many needs keep it from starting afterwards.
+    - `start`: "beginning" or a step's name. `keeps`: the steps whose results are kept.
+    - `reasons`: why it is in the plan. `archives`: its attempts that are archived.
+    - `changes`: overrides that change. `saves`: outputs (absolute) that are saved with the archived attempt.
+    - `stays`: it is not reset: only its state and `unmet` follow its parents.
+    - `holds`: the reason for which it is held; `releases`: a hold ends.
+    - `next`: what its next attempt does. `version`: the job's, for which the plan was made."""
 
     id: int
     name: str
-    version: int  # the job version that the plan was made for
+    version: int
     before: State
     after: State
-    start: str  # "beginning" or a step's name
+    start: str
     reasons: tuple[Reason, ...]
-    archives: tuple[int, ...] = ()  # attempts
-    keeps: tuple[str, ...] = ()  # names of the kept steps
-    unmet: int = 0  # after
+    archives: tuple[int, ...] = ()
+    keeps: tuple[str, ...] = ()
+    unmet: int = 0
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT
     changes: tuple[OverrideChange, ...] = ()
-    saves: tuple[str, ...] = ()  # outputs (absolute) to save with the archived attempt
-    stays: bool = False  # not reset: only its state and unmet count follow its parents
-    holds: str | None = None  # the hold reason after the rerun
-    releases: bool = False  # the hold is released
+    saves: tuple[str, ...] = ()
+    stays: bool = False
+    holds: str | None = None
+    releases: bool = False
 
 
 class ExpectedCost(msgspec.Struct, frozen=True):
@@ -205,17 +221,23 @@ class RolledBackActions(msgspec.Struct, frozen=True):
 
 
 class RerunPlan(msgspec.Struct, frozen=True):
-    """A planned rerun. `jobs` are ordered by id."""
+    """A planned rerun.
+
+    - `jobs`: what it does, by id. `refused`: selected jobs that are not rerun, with the reason.
+    - `warnings`, `expected`: what it costs. `overwrites`: declared outputs that exist and will be overwritten.
+    - `dynamic`: sets of dynamic actions that are rolled back.
+    - `digest`: plans that do the same have equal ones. `reads`: (job, version) of unchanged jobs, which must still
+      match when the plan is applied."""
 
     jobs: tuple[PlannedJob, ...]
     refused: tuple[RefusedJob, ...] = ()
     warnings: tuple[str, ...] = ()
     expected: ExpectedCost = ExpectedCost()
-    overwrites: tuple[str, ...] = ()  # declared outputs that exist and will be overwritten
-    digest: str = ""  # over all other fields: equal plans have equal digests
+    overwrites: tuple[str, ...] = ()
+    digest: str = ""
     # (job, version): unchanged jobs whose versions must still match when the plan is applied
     reads: tuple[tuple[int, int], ...] = ()
-    dynamic: tuple[RolledBackActions, ...] = ()  # sets of dynamic actions that are rolled back
+    dynamic: tuple[RolledBackActions, ...] = ()
 
 
 class SavedFile(msgspec.Struct, frozen=True):
@@ -240,13 +262,18 @@ class RerunRecord(msgspec.Struct, frozen=True):
     request: Mapping[str, Any]
     plan: RerunPlan
 
+    @property
+    def by(self) -> str | None:
+        """Who asked for the rerun over HTTP; None: a command, or rekindle itself."""
+        return self.request.get("by")
+
 
 def plan_to_json(plan: RerunPlan) -> dict[str, Any]:
     """Return the whole plan as a JSON object. `plan_from_json` decodes it to an equal plan."""
     return {
         "digest": plan.digest,
         "jobs": [_job_to_json(job) for job in plan.jobs],
-        "refused": [{"id": job.id, "name": job.name, "why": job.why} for job in plan.refused],
+        "refused": [_refused_to_json(job) for job in plan.refused],
         "warnings": list(plan.warnings),
         "expected": asdict(plan.expected),
         "overwrites": list(plan.overwrites),
@@ -262,7 +289,9 @@ def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
     digest does not match."""
     plan = RerunPlan(
         jobs=tuple(_job_from_json(job) for job in document["jobs"]),
-        refused=tuple(RefusedJob(job["id"], job["name"], job["why"]) for job in document["refused"]),
+        refused=tuple(
+            RefusedJob(job["id"], job["name"], job["why"], job.get("kind", "")) for job in document["refused"]
+        ),
         warnings=tuple(document["warnings"]),
         expected=ExpectedCost(**document["expected"]),
         overwrites=tuple(document["overwrites"]),
@@ -276,10 +305,11 @@ def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
 
 
 def seal_plan(plan: RerunPlan) -> RerunPlan:
-    """Return the plan with its digest: 32 hexadecimal digits over all other fields."""
+    """Return the plan with its digest: 32 hexadecimal digits over all other fields except the expected cost, which
+    varies while other jobs run."""
     from hashlib import blake2b  # loads OpenSSL
 
-    values = astuple(replace(plan, digest=""))
+    values = astuple(replace(plan, digest="", expected=ExpectedCost()))
     text = json.dumps(values, default=astuple, separators=(",", ":"), sort_keys=True, check_circular=False)
     return replace(plan, digest=blake2b(text.encode(), digest_size=16).hexdigest())
 
@@ -297,6 +327,10 @@ def _taken_to_json(one: RolledBackActions) -> dict[str, Any]:
 def rolled_back_from_json(one: Mapping[str, Any]) -> RolledBackActions:
     """Decode a set of rolled-back actions from a plan's JSON."""
     return RolledBackActions(one["attempt"], one["job"], one["name"], tuple(one["retires"]), one["patches"])
+
+
+def _refused_to_json(job: RefusedJob) -> dict[str, Any]:
+    return {"id": job.id, "name": job.name, "why": job.why, **({"kind": job.kind} if job.kind else {})}
 
 
 def _job_to_json(job: PlannedJob) -> dict[str, Any]:

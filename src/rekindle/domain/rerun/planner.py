@@ -27,7 +27,16 @@ from rekindle.domain.rerun.downstream import (
     running_children,
 )
 from rekindle.domain.rerun.plan import JobGraph, JobView, PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
-from rekindle.domain.rerun.request import RESET_HOLD, Downstream, How, RequestMode, Requests
+from rekindle.domain.rerun.request import (
+    RESET_HOLD,
+    Downstream,
+    How,
+    RequestMode,
+    Requests,
+    is_automatic,
+    mode_of,
+    resets_downstream,
+)
 from rekindle.domain.rerun.resolve import (
     Exists,
     ResolvedRequest,
@@ -70,14 +79,11 @@ def plan_rerun(
     `exists` tells whether a path exists. `why` has the reasons for which requested jobs are stale: with `changed`, such
     a job below another requested job may be reused. `earlier` has the views of jobs with the definition they may be
     pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
-    asked, refused = _resolve_requests(views, graph, requests, earlier, exists)
-    uncanceling = {job: root for job, root in asked.items() if not root.how.cancel_running}
-    refused |= find_disturbing(views, graph, _downstream(uncanceling))
-    roots = {job: root for job, root in asked.items() if job not in refused}
+    roots, refused = _find_roots(views, graph, requests, earlier, exists)
     for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, why):
         del roots[job]
     downstream = _downstream(roots)
-    reached = find_reached_jobs(graph, downstream, running_children(views, graph, downstream))
+    reached = find_reached_jobs(views, graph, downstream, running_children(views, graph, downstream))
     saving = any(how.keep_outputs for how in requests.hows.values())
     rollback = roll_back_actions(views, graph, {job: root.how for job, root in roots.items()})
     builder = PlanBuilder(rollback, earlier, roots, reached, exists, saving, why)
@@ -87,7 +93,9 @@ def plan_rerun(
         RerunPlan(
             jobs=jobs,
             refused=tuple(
-                RefusedJob(job, views[job].name, refused[job]) for job in sorted(refused) if job not in reached.upstream
+                RefusedJob(job, views[job].name, refused[job], FORBIDDEN if views[job].runs_once else "")
+                for job in sorted(refused)
+                if job not in reached.upstream
             ),
             warnings=(*builder.warnings(refused), *rollback.warnings(jobs)),
             expected=expected_cost(running, rollback.views, rollback.graph, past),
@@ -96,6 +104,36 @@ def plan_rerun(
             dynamic=rollback.taken,
         )
     )
+
+
+FORBIDDEN = "forbidden"
+"""The kind of a refused job that must not run twice."""
+
+
+def find_refused(
+    views: Mapping[int, JobView],
+    graph: JobGraph,
+    requests: Requests,
+    exists: Exists = always_exists,
+    earlier: Mapping[int, JobView] = NO_PINNED_VIEWS,
+) -> dict[int, str]:
+    """Return the requested jobs that `plan_rerun` would refuse, with the reasons."""
+    return _find_roots(views, graph, requests, earlier, exists)[1]
+
+
+def _find_roots(
+    views: Mapping[int, JobView],
+    graph: JobGraph,
+    requests: Requests,
+    earlier: Mapping[int, JobView],
+    exists: Exists,
+) -> tuple[dict[int, SelectedJob], dict[int, str]]:
+    """Return the requested jobs that can run again, with resolved options, and those refused, with the reason."""
+    asked, refused = _resolve_requests(views, graph, requests, earlier, exists)
+    uncanceling = {job: root for job, root in asked.items() if not root.how.cancel_running}
+    refused |= find_disturbing(views, graph, _downstream(asked), lambda view: view.runs_once)
+    refused |= find_disturbing(views, graph, _downstream(uncanceling), lambda view: not view.runs_once)
+    return {job: root for job, root in asked.items() if job not in refused}, refused
 
 
 def _resolve_requests(
@@ -124,7 +162,7 @@ def _resolve_requests(
 
 def _downstream(roots: Mapping[int, SelectedJob]) -> dict[int, Downstream]:
     """Return the downstream option of each job that resets its descendants."""
-    return {job: root.how.downstream for job, root in roots.items() if root.how.resets_downstream}
+    return {job: root.how.downstream for job, root in roots.items() if resets_downstream(root.how)}
 
 
 def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, how: How) -> str:
@@ -134,23 +172,43 @@ def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, how: 
         if view.added:
             return "it is retired: the job that added it does not add it any more"
         return "it is retired: the latest revision of its workflow does not have it any more"
-    if how.mode is RequestMode.RELEASE:
+    if mode_of(how) is RequestMode.RELEASE:
         return "" if view.held == RESET_HOLD else _not_reset(view)
+    if view.runs_once:
+        return _forbids_rerun(view)
     if view.state in ACTIVE and not how.cancel_running:
         cancel = f"rekindle cancel {shlex.quote(view.name)}"
         return f"it is {view.state.label}; cancel it first: --cancel-running, or {cancel}"
-    if view.held is not None and not how.automatic:  # automatic reruns do not release the job
+    if view.held is not None and not is_automatic(how):  # automatic reruns do not release the job
         reason = "" if view.held == "held" else f" ({view.held})"
         return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
     if how.hold:
         return ""
-    if view.state is State.READY and not view.recovered and not _drops_resume_point(view, how):
+    if view.state is State.READY and not (view.recovered or _waits_for_retry(view) or _drops_resume_point(view, how)):
         return f"it {_still_to_run(view)}: it is ready"
     if view.state is State.WAITING:
         undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views[parent])]
         needs = list_names(views[parent].name for parent in undone)
         return f"it {_still_to_run(view)}: it is waiting" + (f" for {needs}" if needs else "")
     return ""
+
+
+def _forbids_rerun(view: JobView) -> str:
+    """Return why a job that must not run twice is refused, and what follows for the jobs below it."""
+    assert view.attempt is not None
+    if view.attempt.state in ACTIVE:
+        follows = "wait for its end"
+    elif is_done(view):
+        follows = "its attempt stays; rerun the jobs below it by their names"
+    else:
+        follows = "jobs below it wait: to run it again, take `manual` out of the spec"
+    started = "is" if view.state in ACTIVE else "has"
+    return f"it must not run twice ({view.rerun_forbidden}), and {started} {view.state.label}; {follows}"
+
+
+def _waits_for_retry(view: JobView) -> bool:
+    """Return whether the job failed and waits for the delay of its retry; a rerun starts it now."""
+    return view.next.not_before is not None
 
 
 def _drops_resume_point(view: JobView, how: How) -> bool:
@@ -213,7 +271,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def roots(self) -> dict[int, SelectedJob]:
         """The requested jobs that are reset."""
-        return {job: root for job, root in self.asked.items() if root.how.mode is not RequestMode.RELEASE}
+        return {job: root for job, root in self.asked.items() if mode_of(root.how) is not RequestMode.RELEASE}
 
     @cached_property
     def reset(self) -> set[int]:
@@ -223,9 +281,9 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def unreset_jobs(self) -> set[int]:
         """The jobs that are written but not reset: released jobs, and jobs with more unmet needs than before."""
-        ends = (
-            child for job in self.roots for child in self.graph.children.get(job, ()) if child in self.reached.unreset
-        )
+        unreset = self.reached.unreset
+        above = self.reset if unreset else ()
+        ends = (child for job in above for child in self.graph.children.get(job, ()) if child in unreset)
         lenient = (job for job in self.reached.unreset if self.views[job].when_finished)
         moved = {job for job in {*ends, *lenient} if self._unmet(self.views[job]) != self.views[job].unmet}
         return (moved | self.asked.keys()) - self.reset
@@ -299,7 +357,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         return unreachable_jobs(badly, idle - lenient, self.graph.children)
 
     def _is_released(self, view: JobView) -> bool:
-        return view.id in self.asked and self.asked[view.id].how.mode is RequestMode.RELEASE
+        return view.id in self.asked and mode_of(self.asked[view.id].how) is RequestMode.RELEASE
 
     def _pinned_to(self, view: JobView) -> int | None:
         root = self.roots.get(view.id) or self.asked.get(self.reached.upstream.get(view.id, view.id))
@@ -357,6 +415,8 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         if upstream is not None:
             reasons.append(Reason(ReasonKind.UPSTREAM, {"job": upstream, "name": self.views[upstream].name}))
         elif view.id in self.reached.unreset and not self._is_released(view):
+            if view.id in self.reached.forbidden:
+                reasons.append(Reason(ReasonKind.FORBIDDEN, {"reason": view.rerun_forbidden}))
             parent = self.reached.unreset[view.id]
             kind = ReasonKind.STAYS if view.state in ENDED else ReasonKind.UPSTREAM
             reasons.append(Reason(kind, {"job": parent, "name": self.views[parent].name}))
@@ -405,8 +465,14 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
                 yield f"`{view.name}` runs from the beginning, because `{root_name}` runs again: {refused[view.id]}"
 
     def _stale_warnings(self) -> Iterable[str]:
-        """Warn about completed jobs that are kept although a job upstream runs again."""
-        below = (self.views[job] for job in sorted(self.reached.unreset))
+        """Warn about jobs that are kept although a job upstream runs again."""
+        for view in (self.views[job] for job in sorted(self.reached.forbidden)):
+            becomes = ", and becomes stale if a job upstream changes" if is_done(view) else ""
+            yield (
+                f"`{view.name}` must not run twice ({view.rerun_forbidden}): its {view.state.label} attempt stays"
+                f"{becomes}. Jobs that depend on this plan only by it stay too"
+            )
+        below = (self.views[job] for job in sorted(self.reached.unreset) if job not in self.reached.forbidden)
         if stale := [view.name for view in below if is_done(view)]:
             stay = "stays as it is, and becomes" if len(stale) == 1 else "stay as they are, and become"
             yield (

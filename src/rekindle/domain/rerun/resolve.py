@@ -15,7 +15,16 @@ from rekindle.domain.graph import descendants
 from rekindle.domain.next_attempt import FolderReuse, NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides, resolve_amount
 from rekindle.domain.rerun.plan import JobGraph, JobView, OverrideChange, PlannedJob
-from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests
+from rekindle.domain.rerun.request import (
+    FROM_BEGINNING,
+    How,
+    InternalHow,
+    RequestMode,
+    Requests,
+    is_automatic,
+    mode_of,
+    resets_downstream,
+)
 from rekindle.domain.rerun.start import AFTER_LAST_STEP, BEGINNING, StartPoint, find_start_point
 from rekindle.domain.texts.display import did_you_mean, mask_field
 from rekindle.domain.texts.substitution import find_references, render_text
@@ -36,7 +45,7 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
 
 def resolve_request(view: JobView, how: How, exists: Exists) -> ResolvedRequest | str:
     """Resolve the options of a rerun for a selected job, or return why they do not apply."""
-    if how.mode is RequestMode.REPEAT:
+    if mode_of(how) is RequestMode.REPEAT:
         return _repeat_last(view, how)
     start, attempt, kept_by = _resolve_start(view, how)
     if isinstance(start, str):
@@ -54,6 +63,7 @@ def resolve_request(view: JobView, how: How, exists: Exists) -> ResolvedRequest 
     if isinstance(taken, str):
         return taken
     take, folder = taken
+    delay = how if isinstance(how, InternalHow) else InternalHow()
     next_attempt = NextAttempt(
         resume_attempt=attempt if start.resumes or take else None,
         resume_step=start.position,
@@ -61,8 +71,8 @@ def resolve_request(view: JobView, how: How, exists: Exists) -> ResolvedRequest 
         take=take,
         folder=folder,
         overrides=modified.text(),
-        not_before=how.not_before,
-        avoids=how.avoids,
+        not_before=delay.not_before,
+        avoids=delay.avoids,
         repeats=_repeats(view, how),
         keep_recovery=kept,
     )
@@ -87,6 +97,7 @@ def _repeat_last(view: JobView, how: How) -> ResolvedRequest | str:
     if isinstance(modified, str):
         return modified
     last, start = view.next, BEGINNING
+    delay = how if isinstance(how, InternalHow) else InternalHow()
     at = last.resume_step
     if last.resume_attempt is not None and (last.subtasks is not None or at) and at <= len(view.steps):
         label = view.steps[at] if at < len(view.steps) else AFTER_LAST_STEP
@@ -97,8 +108,8 @@ def _repeat_last(view: JobView, how: How) -> ResolvedRequest | str:
         resume_step=start.position,
         subtasks=start.subtasks,
         overrides=modified.text(),
-        not_before=how.not_before,
-        avoids=how.avoids,
+        not_before=delay.not_before,
+        avoids=delay.avoids,
         repeats=_repeats(view, how),
     )
     return ResolvedRequest(start, next_attempt, _override_changes(view, modified))
@@ -108,7 +119,7 @@ def _repeats(view: JobView, how: How) -> int:
     """Return how many more times the job runs. An automatic rerun keeps the requested repeats."""
     if how.repeats is not None:
         return how.repeats
-    return view.next.repeats if how.automatic else 0
+    return view.next.repeats if is_automatic(how) else 0
 
 
 def _resolve_start(view: JobView, how: How) -> tuple[StartPoint | str, int | None, int | None]:
@@ -169,7 +180,7 @@ def _resolve_overrides(view: JobView, how: How) -> AppliedOverrides | str:
     if isinstance(memory, str) or isinstance(time, str):
         return memory if isinstance(memory, str) else str(time)
     new = AppliedOverrides(asked.params, asked.env, None if memory is None else max(1, round(memory)), time, asked.cpus)
-    unpinned = view.next.pinned_to is not None and how.definition == "latest" and how.mode is not RequestMode.REPEAT
+    unpinned = view.next.pinned_to is not None and how.definition == "latest" and mode_of(how) is not RequestMode.REPEAT
     return new.over(now if how.keep_modified and not unpinned else NO_OVERRIDES)
 
 
@@ -238,7 +249,7 @@ def pinned_attempt(view: JobView, how: How) -> int | None:
     """Return the attempt whose definition the job uses when it is rerun with these options; None: the latest.
 
     Automatic repeats keep the definition of the attempt they repeat."""
-    if how.mode is not RequestMode.RERUN:
+    if mode_of(how) is not RequestMode.RERUN:
         return view.next.pinned_to
     return None if how.definition == "latest" else _newest_attempt(view)
 
@@ -253,7 +264,7 @@ def pinned_attempts(views: Mapping[int, JobView], graph: JobGraph, requests: Req
     for job, how in requests.hows.items():
         if (attempt := pinned_attempt(views[job], how) if job in views else None) is not None:
             found[job] = attempt
-    pinning = [job for job, how in requests.hows.items() if how.resets_downstream and how.definition == "pinned"]
+    pinning = [job for job, how in requests.hows.items() if resets_downstream(how) and how.definition == "pinned"]
     for job in descendants(graph.children, pinning):
         if (attempt := _newest_attempt(views[job])) is not None:
             found.setdefault(job, attempt)

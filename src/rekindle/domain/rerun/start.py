@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.rerun.plan import AttemptView, FanOutView, JobView, Reason, ReasonKind, StepView
-from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, How
+from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, KEEP_MOST, How
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice, SubtaskDivision, divide_subtasks, format_ranges
 from rekindle.domain.texts.display import show_json_bytes
@@ -126,6 +126,8 @@ _NAMED = 3
 
 def find_start_point(view: JobView, how: How) -> StartPoint | str:
     """Return the start point that the options mean for a job, or why there is none."""
+    if how.start == KEEP_MOST:
+        return _keep_most(view, how)
     if how.accept_partial:
         return _accept_partial(view, how)
     start = _incomplete_fan_out(view, how) or find_step_start(view, how.start)
@@ -137,6 +139,17 @@ def find_start_point(view: JobView, how: How) -> StartPoint | str:
     if how.subtasks is not None:
         return _explain_no_fan_out(view, how, start)
     return start
+
+
+def _keep_most(view: JobView, how: How) -> StartPoint | str:
+    """Return the failed step, or the beginning if nothing can be kept. `--subtasks failed` and `all` apply where a
+    fan-out is resumed; numbers of subtasks must exist."""
+    failed = replace(how, start=FROM_FAILED_STEP)
+    start = find_start_point(view, failed)
+    if isinstance(start, StartPoint) or how.accept_partial or isinstance(how.subtasks, tuple):
+        return start
+    start = find_start_point(view, replace(failed, subtasks=None))
+    return BEGINNING if isinstance(start, str) else start
 
 
 def _fan_out_at(view: JobView, position: int) -> FanOutView | None:

@@ -55,7 +55,7 @@ def decide_undo(views: Sequence[UndoView]) -> list[RestoredJob]:
         verb = "has" if len(started) == 1 else "have"
         raise UndoRefused(
             f"{_names(started)} {verb} started since the rerun",
-            hint="what has started cannot be taken back; `rekindle attempts list` shows the earlier attempts",
+            hint="the earlier attempts are kept: rekindle attempts list",
         )
     return [(view.id, view.version, view.restore, view.archives) for view in jobs]
 

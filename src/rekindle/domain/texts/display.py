@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rekindle.domain.texts.regexes import lazy_regex
@@ -191,6 +191,12 @@ def _candidates(wanted: str, folded: Iterable[str]) -> list[str]:
 
 
 _NAMED = 5
+
+
+def some_names(names: Sequence[str], most: int = 5) -> str:
+    """Return the first `most` names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def list_names(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import fnmatch
 import posixpath
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 SEARCH_SECONDS = 1.0
 """Time limit of one search."""
+
+
+SHORT_TEXT = 1_000
+"""The most characters of a text in which a simple pattern is searched without a time limit, which takes ten times as
+long as the search itself."""
 
 
 LONGEST_TEXT = 1 << 20
@@ -40,12 +45,23 @@ class Pattern(NamedTuple):
 
     text: str
     compiled: regex.Pattern[str]
+    simple: bool = False  # at most one repetition: a search takes at most the square of a text's length
 
     def found_in(self, text: str, seconds: float = SEARCH_SECONDS) -> bool:
         """Return whether the pattern is found anywhere in the text. Raise SlowPattern if the search takes longer than
         `seconds`."""
+        if self.simple and len(text) <= SHORT_TEXT:
+            return self.compiled.search(text) is not None
         try:
             return self.compiled.search(text[:LONGEST_TEXT], timeout=seconds) is not None
+        except (TimeoutError, MemoryError):
+            raise SlowPattern(self.text, seconds) from None
+
+    def spans_in(self, text: str, seconds: float = SEARCH_SECONDS) -> Iterator[tuple[int, int]]:
+        """Yield where the pattern is found: (first character, character after it). Raise SlowPattern as `found_in`."""
+        try:
+            for found in self.compiled.finditer(text, timeout=seconds, concurrent=True):
+                yield found.span()
         except (TimeoutError, MemoryError):
             raise SlowPattern(self.text, seconds) from None
 
@@ -63,12 +79,18 @@ def compile_pattern(text: str, flags: int = 0) -> Pattern:
         warnings.simplefilter("ignore", FutureWarning)
         try:
             re.compile(text, flags)
-            return Pattern(text, regex.compile(_BRACE.sub(_escape_brace, text), flags | regex.V0, cache_pattern=False))
+            compiled = regex.compile(_BRACE.sub(_escape_brace, text), flags | regex.V0, cache_pattern=False)
+            return Pattern(text, compiled, _is_simple(text))
         except (re.error, regex.error, RecursionError, OverflowError) as error:
             raise BadSelection(
                 f"{cut_pattern(text)!r} is not a regular expression: {error}",
                 hint=r"put \ before ( [ { * + ? . to mean them",
             ) from None
+
+
+def _is_simple(text: str) -> bool:
+    """Return whether a pattern has at most one repetition and no group, which could repeat or be referred to."""
+    return sum(map(text.count, "*+?{")) <= 1 and "(" not in text
 
 
 def cut_pattern(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -15,16 +15,46 @@ from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import SavedFile
 from rekindle.engine.queries import job_queries
 from rekindle.engine.queries.logs import Stream, log_files, log_path
-from rekindle.engine.results import AttemptComparison, LogDivergence, OutputDiff
 from rekindle.engine.staleness.contents import ContentRequests, ReadProgress, read_contents
 from rekindle.files.text_diff import first_difference, text_diff
 from rekindle.journal.encoding import from_json
 from rekindle.journal.paths import attempt_folder
 
 if TYPE_CHECKING:
+    from rekindle.domain.changes.differences import Difference
     from rekindle.domain.models import Attempt
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
+
+
+class OutputDiff(msgspec.Struct, frozen=True):
+    """An output that differs between two attempts. Pairs hold the value of the first and of the second attempt."""
+
+    name: str
+    at: tuple[str | None, str | None]  # path of its content, in place or saved
+    lost: tuple[str | None, str | None]  # why its content is not available
+    lines: tuple[str, ...] = ()  # that differ, prefixed with `- ` and `+ `
+    why: str = ""  # why there are no lines though both contents exist
+
+
+class LogDivergence(msgspec.Struct, frozen=True):
+    """The first line in which the logs of two attempts differ; None where a log has ended."""
+
+    step: str
+    stream: Literal["stdout", "stderr"]
+    line: int  # from 1
+    a: str | None
+    b: str | None
+
+
+class AttemptComparison(msgspec.Struct, frozen=True):
+    """Two attempts and their differences."""
+
+    a: Attempt
+    b: Attempt
+    fields: Sequence[Difference]
+    outputs: tuple[OutputDiff, ...]
+    logs: tuple[LogDivergence, ...]
 
 
 def compare_attempts(session: Session, a: int, b: int, progress: ReadProgress | None = None) -> AttemptComparison:
@@ -33,7 +63,7 @@ def compare_attempts(session: Session, a: int, b: int, progress: ReadProgress | 
     one, other = job_queries.attempt(session, a), job_queries.attempt(session, b)
     with session.store.read() as archive:
         defined = [archive.workflows.template(attempt.template) for attempt in (one, other)]
-        contexts = [_context(archive, attempt) for attempt in (one, other)]
+        contexts = [attempt_context(archive, attempt) for attempt in (one, other)]
         saved = [archive.reruns.saved(attempt.id) for attempt in (one, other)]
         known = archive.fingerprints.known_files(_differing_outputs(*contexts))
     found = attempt_differences(one, other, defined[0], defined[1], contexts[0], contexts[1])
@@ -47,7 +77,7 @@ def compare_attempts(session: Session, a: int, b: int, progress: ReadProgress | 
     )
 
 
-def _context(archive: Snapshot, one: Attempt) -> AttemptContext:
+def attempt_context(archive: Snapshot, one: Attempt) -> AttemptContext:
     """Return what is recorded of an attempt beside its own row."""
     template, modified = archive.workflows.template(one.template), decode_overrides(one.overrides)
     patched = archive.fingerprints.patched([one.id]).get(one.id, {})

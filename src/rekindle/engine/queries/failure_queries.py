@@ -18,10 +18,12 @@ from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import show_bytes
 from rekindle.engine.queries.logs import log_path
 from rekindle.engine.queries.selections import find_workflow_in
+from rekindle.engine.queries.workflow_queries import quarantined_jobs
 from rekindle.files.store_files import open_regular_file
 from rekindle.journal.paths import attempt_folder, subtask_folder
 
 if TYPE_CHECKING:
+    from rekindle.domain.batches.quarantine import QuarantinedJobs
     from rekindle.domain.subtasks import Subtask
     from rekindle.engine.session import Session
 
@@ -30,6 +32,14 @@ def failures(session: Session, workflow: str | None = None, archived: bool = Fal
     """Return live failed attempts grouped by signature, largest group first; with `archived`, all that ever failed."""
     with session.store.read() as archive:
         return archive.attempts.failures(find_workflow_in(archive, workflow).id if workflow else None, archived)
+
+
+def quarantined(session: Session, workflow: str | None = None) -> list[QuarantinedJobs]:
+    """Return the failed jobs of a workflow, or of all, that have a quarantine, also one that has ended."""
+    with session.store.read() as archive:
+        chosen = [find_workflow_in(archive, workflow)] if workflow else archive.workflows.listing()
+        now = session.clock()
+        return [one for known in chosen for one in quarantined_jobs(archive, known.id, now)]
 
 
 def partial_outputs_of_failures(
@@ -74,6 +84,12 @@ def failure_examples(session: Session, groups: Sequence[FailureGroup]) -> Mappin
             tail, index = _log_tail(session, one, step, item), item.index if item else None
             found[one.signature] = FailureExample(one, names[one.job], step.name if step else None, tail, index)
     return found
+
+
+def log_tail(session: Session, attempt: Attempt) -> tuple[str, ...]:
+    """Return the end of a failed attempt's error or stderr, or of stdout if both are empty, as an example has it."""
+    step = _failed_step(attempt)
+    return _log_tail(session, attempt, step, _failed_item(session, attempt, step))
 
 
 def _failed_step(attempt: Attempt) -> StepOutcome | None:

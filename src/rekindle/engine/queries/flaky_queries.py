@@ -19,10 +19,12 @@ from rekindle.domain.batches.flakiness import (
 from rekindle.domain.changes.fingerprints import ABSENT, FileContent
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX, FilledTemplate, definition_text, result_digest
 from rekindle.domain.overrides import decode_overrides
+from rekindle.engine.queries import job_queries
 from rekindle.journal.encoding import from_json, json_reader
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobTemplate
+    from rekindle.engine.results import JobRow
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
     from rekindle.store.statistics import AttemptTotals, EqualAttempts
@@ -62,6 +64,14 @@ def flaky_jobs(session: Session, jobs: Collection[int], *, every: bool = False) 
             for job, one in found.items()
         }
     )
+
+
+def flaky_jobs_with_rows(
+    session: Session, jobs: Collection[int], *, every: bool = False
+) -> tuple[list[Flakiness], dict[int, JobRow]]:
+    """Return the same as `flaky_jobs`, and the rows of the returned jobs by id."""
+    found = flaky_jobs(session, jobs, every=every)
+    return found, {row.job.id: row for row in job_queries.jobs(session, sorted(one.job for one in found))}
 
 
 def pass_conditions(session: Session, jobs: Collection[int]) -> dict[int, PassHistory]:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rekindle.domain.errors import NotFound
+from rekindle.domain.selection import Compare, Op
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.results import JobRow
 from rekindle.journal.paths import attempt_folder, read_progress, saved_outputs_folder
@@ -29,6 +32,17 @@ if TYPE_CHECKING:
     from rekindle.store.documents import WorkflowOutline
 
 
+def is_every_rerun_forbidden(session: Session, workflow: int, state: State) -> bool:
+    """Return whether all jobs of a workflow in this state must not run twice."""
+    from rekindle.engine.staleness.stale_jobs import forbidden_reruns
+
+    with session.store.read() as archive:
+        if not any(template.rerun_forbidden for _, template in archive.workflows.templates(workflow)):
+            return False
+        ids = archive.jobs.select(Compare("state", Op.EQ, state), workflow)
+        return len(forbidden_reruns(archive, archive.jobs.get(ids))) == len(ids)
+
+
 def params_of(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the parameters of these jobs, including changes by actions in force."""
     from rekindle.domain.actions import effective_params
@@ -44,22 +58,27 @@ def params_of(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]
 def jobs(session: Session, ids: Sequence[int]) -> list[JobRow]:
     """Return jobs with their live attempts, in the order of `ids`."""
     with session.store.read() as archive:
-        rows = archive.jobs.get(ids)
-        live = archive.jobs.live(ids)
-        names = {workflow.id: workflow.name for workflow in archive.workflows.of_jobs(ids)}
-        resources = archive.jobs.resources({job.resource_class for job in rows})
-        partial, awaited = archive.subtasks.partial(ids), archive.queue.blocking_attempts(ids)
-        return [
-            JobRow(
-                job,
-                names[job.workflow],
-                live.get(job.id),
-                resources[job.resource_class],
-                job.id in partial,
-                tuple(awaited.get(job.id, ())),
-            )
-            for job in rows
-        ]
+        return jobs_in(archive, ids)
+
+
+def jobs_in(archive: Snapshot, ids: Sequence[int]) -> list[JobRow]:
+    """Return jobs with their live attempts, in the order of `ids`, within a transaction."""
+    rows = archive.jobs.get(ids)
+    live = archive.jobs.live(ids)
+    names = {workflow.id: workflow.name for workflow in archive.workflows.of_jobs(ids)}
+    resources = archive.jobs.resources({job.resource_class for job in rows})
+    partial, awaited = archive.subtasks.partial(ids), archive.queue.blocking_attempts(ids)
+    return [
+        JobRow(
+            job,
+            names[job.workflow],
+            live.get(job.id),
+            resources[job.resource_class],
+            job.id in partial,
+            tuple(awaited.get(job.id, ())),
+        )
+        for job in rows
+    ]
 
 
 def parents(session: Session, ids: Sequence[int]) -> dict[int, list[Job]]:
@@ -72,6 +91,23 @@ def children(session: Session, ids: Sequence[int]) -> dict[int, list[Job]]:
     """Return, by job, the jobs that need it."""
     with session.store.read() as archive:
         return _jobs_by_id(archive, archive.jobs.children(ids))
+
+
+class AdjacentJobs(msgspec.Struct, frozen=True):
+    """The first of the jobs that a job needs, or that need it, and how many there are."""
+
+    jobs: Sequence[Job]
+    total: int
+
+
+def adjacent_jobs(session: Session, job: int, most: int) -> tuple[AdjacentJobs, AdjacentJobs]:
+    """Return the jobs that a job needs, and those that need it. At most `most` of each are read, by id."""
+    with session.store.read() as archive:
+        needs, needed_by = (
+            AdjacentJobs(archive.jobs.get(sorted(ids)[:most]), len(ids))
+            for ids in (archive.jobs.parents([job]).get(job, []), archive.jobs.children([job]).get(job, []))
+        )
+    return needs, needed_by
 
 
 def child_ids(session: Session, ids: Sequence[int]) -> dict[int, list[int]]:
@@ -158,16 +194,26 @@ def subtasks(session: Session, attempt: Attempt) -> dict[int, list[Subtask]]:
         return {step: archive.subtasks.of(attempt.id, step) for step in positions}
 
 
+def subtasks_of_step(session: Session, attempt: int, step: int) -> list[Subtask]:
+    """Return the subtasks of one fan-out step of an attempt, by the step's position."""
+    with session.store.read() as archive:
+        return archive.subtasks.of(attempt, step)
+
+
+def template_of(session: Session, attempt: Attempt) -> JobTemplate:
+    """Return the attempt's own definition."""
+    with session.store.read() as archive:
+        return archive.workflows.template(attempt.template)
+
+
 def step_names(session: Session, attempt: Attempt) -> tuple[str, ...]:
     """Return the names of the steps of the attempt's own definition, in order."""
-    with session.store.read() as archive:
-        return tuple(step.name for step in archive.workflows.template(attempt.template).steps)
+    return tuple(step.name for step in template_of(session, attempt).steps)
 
 
 def leaves_running(session: Session, attempt: Attempt) -> bool:
     """Return whether the attempt's own definition has `leave_running: true`."""
-    with session.store.read() as archive:
-        return archive.workflows.template(attempt.template).leave_running
+    return template_of(session, attempt).leave_running
 
 
 def templates_of(session: Session, jobs: Sequence[Job]) -> dict[int, JobTemplate]:
@@ -223,6 +269,13 @@ def workdirs_in(archive: Snapshot, attempts: Sequence[Attempt]) -> dict[int, str
     found = {one: archive.workflows.find(one) for one in {a.workflow for a in attempts}}
     projects = {number: owner.directory if owner else None for number, owner in found.items()}
     return {one.id: one.folder if own[one.template] else projects[one.workflow] for one in attempts}
+
+
+def project_folder(session: Session, workflow: int) -> str:
+    """Return the folder of a workflow's project."""
+    with session.store.read() as archive:
+        found = archive.workflows.find(workflow)
+    return found.directory if found is not None else ""
 
 
 def jobs_matching(session: Session, where: Predicate) -> list[int]:

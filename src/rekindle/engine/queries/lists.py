@@ -81,6 +81,12 @@ def attempts(
         yield ListPage(_attempt_rows(archive, found), archive.attempts.count(chosen, live))
 
 
+def attempt_rows(session: Session, attempts: Sequence[Attempt]) -> list[AttemptRow]:
+    """Return attempts with what a list of attempts has, but without the names of their jobs."""
+    with session.store.read() as archive:
+        return list(_attempt_rows(archive, (("", one) for one in attempts)))
+
+
 def _attempt_rows(archive: Snapshot, found: Iterator[tuple[str, Attempt]]) -> Iterator[AttemptRow]:
     while chunk := list(islice(found, _CHUNK_ROWS)):
         several = [one for _, one in chunk]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -73,6 +74,28 @@ def log_files(session: Session, job: int, attempt: int | None = None, step: str 
     ]
 
 
+def attempt_log(session: Session, attempt: int, step: int, stream: Stream, item: int | None = None) -> LogFile:
+    """Return a log by the attempt's id, the step's position, and the index of an item of a fan-out. A kept step's, and
+    a kept item's, is that of the attempt that ran it. NotFound if there is no such attempt, step or item."""
+    with session.store.read() as archive:
+        chosen = archive.attempts.get(attempt)
+        if chosen is None:
+            raise NotFound(f"no such attempt: {attempt}", hint="`rekindle attempts list` names them")
+        steps = archive.workflows.template(chosen.template).steps
+        if step >= len(steps):
+            raise NotFound(f"attempt {attempt} has no step {step + 1}", hint=f"its last one is {len(steps)}")
+        name = steps[step].name
+        found = None if item is None else archive.subtasks.find(attempt, step, item)
+    if item is not None:
+        if found is None:
+            raise NotFound(f"step {name} of attempt {attempt} has no subtask {item}")
+        return _item_files(session, name, step, found)[stream == "stderr"]
+    kept = next((one.kept_from for one in chosen.steps if one.position == step), None)
+    if kept is not None:
+        return LogFile(kept, name, stream, log_path(attempt_folder(session.store.folder, kept), step, stream), True)
+    return _log_file(session, chosen, step, name, stream, _running_step(chosen))
+
+
 def attempt_of(session: Session, job: int, attempt: int | None = None) -> Attempt:
     """Return an attempt of a job by number; default: the newest."""
     return _find_attempt(session, job, attempt)[1]
@@ -136,7 +159,7 @@ def _running_step(attempt: Attempt) -> int | None:
 
 def _log_file(session: Session, attempt: Attempt, at: int, step: str, stream: Stream, running: int | None) -> LogFile:
     path = log_path(attempt_folder(session.store.folder, attempt.id), at, stream)
-    if running == at and attempt.worker:
+    if running == at and attempt.worker and not os.path.lexists(path):  # there: the step's end is not ingested yet
         return LogFile(attempt.id, step, stream, live_log_path(session.store.folder, attempt.worker, stream), False)
     return LogFile(attempt.id, step, stream, path, final=running is None or at < running)
 

@@ -28,7 +28,7 @@ from rekindle.domain.selection import (
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
-from rekindle.query.job_keys import has_wildcard, parse_ids
+from rekindle.query.job_keys import has_wildcard, parse_ids, range_hint
 
 if TYPE_CHECKING:
     from rekindle.domain.models import (
@@ -370,16 +370,43 @@ def _not_found(archive: Snapshot, missing: Sequence[JobKey], workflow: int | Non
 def _hint(archive: Snapshot, word: str, workflow: int | None) -> str:
     if word.isdigit():
         return f"-i {word} selects a job by its id"
+    if other := range_hint(word):
+        return other
     try:
         return f"-s {State.parse(word).label} selects jobs by their state"
     except UnknownWord:
         pass
+    if (named := archive.workflows.find(word)) is not None and workflow is None:
+        return f"-w {named.name} selects the jobs of the workflow"
     known = archive.jobs.templates(workflow)
-    template = word.partition("[")[0]
-    if template in known:
-        ids = archive.jobs.select(Compare("template", Op.EQ, template), workflow)[:MOST_NEAR]
-        known = [job.name for job in archive.jobs.get(ids)]
-        close, listing = closest_word(word, known), f"jobs list {template}"
-    else:
-        close, listing = closest_word(word, known) or closest_word(template, known), "jobs list"
-    return f"did you mean `{close}`?" if close is not None else f"`rekindle {listing}` names them"
+    template, bracket, _ = word.partition("[")
+    close = template if template in known else closest_word(template, known)
+    if close is None or not bracket:
+        return f"did you mean `{close}`?" if close is not None else "`rekindle jobs list` names them"
+    ids = archive.jobs.select(Compare("template", Op.EQ, close), workflow)[:MOST_NEAR]
+    return _matrix_hint(close, word, [job.name for job in archive.jobs.get(ids)])
+
+
+def _matrix_hint(template: str, word: str, names: Sequence[str]) -> str:
+    """Return the nearest job of a template, and which values its matrix has, for a word with other ones."""
+    wanted = split_job_name(word)[1]
+    matrices = [split_job_name(name)[1] for name in names]
+    if wanted and any(wanted.items() <= matrix.items() for matrix in matrices):
+        return f"did you mean `{template}[{word.partition('[')[2]}`?"
+    values: dict[str, dict[str, None]] = {}
+    for matrix in matrices:
+        for key, value in matrix.items():
+            values.setdefault(key, {})[value] = None
+    close = closest_word(word, names)
+    hint = f"did you mean `{close}`?" if close is not None else f"`rekindle jobs list {template}` names them"
+    between = " " if hint.endswith("?") else "; "
+    for key, value in wanted.items():
+        if key not in values:
+            return f"{hint}{between}{template} has " + (f"{', '.join(values)}, not {key}" if values else "no matrix")
+        if value not in values[key]:
+            listed = ", ".join([*values[key]][:_MOST_VALUES]) + (", …" if len(values[key]) > _MOST_VALUES else "")
+            return f"{hint}{between}{template} has {key}={listed}"
+    return hint
+
+
+_MOST_VALUES = 8

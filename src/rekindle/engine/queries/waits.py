@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.machine import machine_capacity
 from rekindle.engine.presence import live_and_dead_runners, works_elsewhere
 from rekindle.engine.results import UnfitJobs
+from rekindle.journal.batches import read_attempt_waits
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Resources
     from rekindle.domain.models import Attempt, Job, Runner, Workflow
     from rekindle.engine.session import Session
+    from rekindle.journal.batches import ElementWait
     from rekindle.store.archive import Snapshot
 
 MOST_NAMED = 20
@@ -40,8 +43,12 @@ class WaitReason(msgspec.Struct, frozen=True):
     - delay: until, retry (which, of how many, after what); for a retry also attempt, id, cause, exit_code
     - attempts, which must end first: attempts (each: attempt, id, job, name) · check: reserve, id · host: avoids
     - runner: problem (none, limited, chosen, busy), runners, slots, running · turn: runners
-    - queued, running: attempt (its number), id, runner, host, pid, since, runner_alive
+    - queued, running: attempt (its number), id, runner, host, pid, since, runner_alive; queued in another engine: also
+      engine, reason (the engine's word), never (true: it cannot start)
     - failed, canceled: cause, exit_code
+
+    A failed or canceled job that must not run twice, also one that is needed, has `forbidden`, the reason, and `spec`,
+    the path of the spec file (None: the workflow was built in Python).
     """
 
     kind: str
@@ -51,7 +58,7 @@ class WaitReason(msgspec.Struct, frozen=True):
 def wait_reasons(session: Session, ids: Sequence[int]) -> dict[int, tuple[WaitReason, ...]]:
     """Return, by job, why it is not running now or which runner has it. Completed and retired jobs have no reason."""
     with session.store.read() as archive:
-        return _WaitQuery(archive, session.clock(), archive.jobs.get(ids)).found()
+        return _WaitQuery(archive, session.clock(), archive.jobs.get(ids), session.store.folder).found()
 
 
 def unfit(archive: Snapshot, runners: Sequence[Runner], room: Capacity | None = None) -> list[UnfitJobs]:
@@ -92,8 +99,8 @@ def _never_fits(
 class _WaitQuery:
     """The data behind the wait reasons of some jobs, read in one snapshot."""
 
-    def __init__(self, archive: Snapshot, now: float, jobs: Sequence[Job]) -> None:
-        self._archive, self._now = archive, now
+    def __init__(self, archive: Snapshot, now: float, jobs: Sequence[Job], spool: str) -> None:
+        self._archive, self._now, self._spool = archive, now, spool
         self._jobs = [job for job in jobs if not job.retired]
         ids = [job.id for job in self._jobs]
         self._flows: dict[int, Workflow] = {}
@@ -120,7 +127,7 @@ class _WaitQuery:
         failed = archive.attempts.by_id(archive.reruns.automatic(delayed)) if delayed else ()
         self._failed = {one.job: one for one in failed}
         self._held_at: dict[int, dict[int, float]] = {}
-        self._above = _UnmetNeeds(archive, [job for job in self._jobs if job.state is State.WAITING])
+        self._above = _UnmetNeeds(archive, self._jobs, {one.id: one.source for one in self._flows.values()})
 
     def found(self) -> dict[int, tuple[WaitReason, ...]]:
         """Return the wait reasons by job."""
@@ -130,7 +137,7 @@ class _WaitQuery:
         if job.state in ACTIVE:
             return self._active(job)
         if job.state in (State.FAILED, State.CANCELED):
-            return [WaitReason(job.state.label, _cause_detail(self._live.get(job.id)))]
+            return [WaitReason(job.state.label, _cause_detail(self._live.get(job.id)) | self._above.forbidden(job))]
         if job.state in ENDED:
             return []
         found = [*self._above.of(job), *self._kept_back(job)]
@@ -249,15 +256,28 @@ class _WaitQuery:
                 "pid": self._worker(live) if running else (runner.pid if runner else None),
                 "since": live.started if running else live.queued,
                 "runner_alive": any(one.id == live.runner for one in self._runners),
+                **(self._engine_wait(live, runner) if not running and runner is not None else {}),
             },
         )
+
+    def _engine_wait(self, live: Attempt, runner: Runner) -> dict[str, Any]:
+        """Return why an attempt that was handed to another engine has not started, if that is known."""
+        if runner.offer is None or runner.offer.placement is None:
+            return {}
+        wait = self._engine_waits.get(live.token)
+        reason = {} if wait is None else {"reason": wait.reason, "never": wait.never}
+        return {"engine": runner.executor, **reason}
+
+    @cached_property
+    def _engine_waits(self) -> Mapping[str, ElementWait]:
+        return read_attempt_waits(self._spool)
 
     def _worker(self, live: Attempt) -> int | None:
         """Return the process of a running attempt, or of its worker."""
         if live.pid is not None or live.runner is None:
             return live.pid
         journals = self._archive.runners.journals(live.runner)
-        return next((pid for worker, _, pid, *_ in journals if worker == live.worker), None)
+        return next((pid or None for worker, _, pid, *_ in journals if worker == live.worker), None)
 
 
 def _cause_detail(live: Attempt | None) -> dict[str, Any]:
@@ -284,9 +304,12 @@ def _resource_wait(
 
 
 class _UnmetNeeds:
-    """The unfinished needs of waiting jobs, and what these wait for."""
+    """The unfinished needs of waiting jobs, and what these wait for. `sources`: the spec files of the workflows."""
 
-    def __init__(self, archive: Snapshot, waiting: Sequence[Job]) -> None:
+    def __init__(self, archive: Snapshot, jobs: Sequence[Job], sources: Mapping[int, str | None]) -> None:
+        from rekindle.engine.staleness.stale_jobs import forbidden_reruns  # `status` does not need it
+
+        waiting = [job for job in jobs if job.state is State.WAITING]
         self._known: dict[int, Job] = {job.id: job for job in waiting}
         self._needs: dict[int, list[int]] = {}
         self._roots: dict[int, tuple[int, ...]] = {}
@@ -303,8 +326,15 @@ class _UnmetNeeds:
             for number, one in archive.staleness.templates({job.template for job in waiting}).items()
             if one.when == "finished"
         }
-        ended = [job.id for job in self._known.values() if job.state in (State.FAILED, State.CANCELED)]
-        self._ended = archive.jobs.live(ended)
+        ended = [job for job in self._known.values() if job.state in (State.FAILED, State.CANCELED)]
+        self._ended = archive.jobs.live([job.id for job in ended])
+        stopped = [job for job in jobs if job.state in (State.FAILED, State.CANCELED)]
+        self._forbidden, self._sources = forbidden_reruns(archive, [*stopped, *ended]), sources
+
+    def forbidden(self, job: Job) -> dict[str, Any]:
+        """Return the details of a failed or canceled job that must not run twice."""
+        reason = self._forbidden.get(job.id)
+        return {} if reason is None else {"forbidden": reason, "spec": self._sources.get(job.workflow)}
 
     def of(self, job: Job) -> Iterable[WaitReason]:
         """Yield the unfinished needs of a job, up to MOST_NAMED."""
@@ -331,6 +361,7 @@ class _UnmetNeeds:
             "state": job.state.label,
             "held": job.held,
             **_cause_detail(self._ended.get(job.id)),
+            **self.forbidden(job),
         }
 
     def _roots_of(self, job: int) -> tuple[int, ...]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec.structs import replace
+
 from rekindle.domain.errors import NotFound, SpecError
-from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.selection import Compare, Not, Op
+from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.presence import live_and_dead_runners
 from rekindle.engine.queries.selections import find_workflow_in
-from rekindle.engine.results import DeadRunner, SpecState, UnfitJobs, WorkflowState, WorkflowStatus
+from rekindle.engine.results import DeadRunner, JobNames, SpecState, UnfitJobs, WorkflowState, WorkflowStatus
 
 if TYPE_CHECKING:
     from rekindle.domain.batches.canaries import CanaryGroup
-    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.batches.quarantine import QuarantinedJobs
+    from rekindle.domain.definition import Hook, JobTemplate
     from rekindle.domain.models import LoggedEvent, Revision, Runner, Workflow
     from rekindle.domain.rerun.plan import RerunRecord
+    from rekindle.domain.texts.name_sets import NameIndex
     from rekindle.engine.session import Session
+    from rekindle.journal.batches import ElementWait
     from rekindle.store.archive import Snapshot
 
 
@@ -33,6 +41,12 @@ def templates(session: Session, workflow: int) -> list[JobTemplate]:
         return [template for _, template in archive.workflows.templates(workflow)]
 
 
+def hooks(session: Session, workflow: int) -> tuple[Hook, ...]:
+    """Return the hooks of a workflow that is not archived."""
+    with session.store.read() as archive:
+        return archive.hooks.of_workflows(workflow).get(workflow, ())
+
+
 def params(session: Session, workflow: Workflow) -> dict[str, Any]:
     """Return the parameters of a workflow's latest revision."""
     with session.store.read() as archive:
@@ -45,8 +59,49 @@ def revision_history(session: Session, workflow: int) -> list[Revision]:
         return archive.workflows.revisions(workflow)
 
 
-def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus]:
-    """Return the status of each workflow, or of one. Reads counts, not jobs."""
+_INDEXED = 20_000
+"""Jobs that are read for their names or an estimate, at most."""
+
+
+def name_index(session: Session, jobs: Iterable[int]) -> NameIndex:
+    """Return the names of all jobs of the workflows of these jobs; an empty index for large workflows."""
+    from rekindle.domain.texts.name_sets import NameIndex
+
+    with session.store.read() as archive:
+        return NameIndex(archive.graphs.names_beside(jobs, _INDEXED))
+
+
+def names_of_groups(session: Session, groups: Iterable[Sequence[int]]) -> JobNames:
+    """Return the names of the jobs of these groups, without those of very large groups; the index if a group has
+    several jobs."""
+    read = [group for group in groups if len(group) <= _INDEXED]
+    ids = {job for group in read for job in group}
+    if not ids:
+        return JobNames({})
+    with session.store.read() as archive:
+        names = {job: name for job, (_, name) in archive.jobs.versions(ids).items()}
+    several = any(len(group) > 1 for group in read)
+    return JobNames(names, name_index(session, ids) if several else None)
+
+
+def expected_interval(session: Session, workflow: str, slots: int) -> float | None:
+    """Return the expected seconds from one job's end to the next, for the jobs of a workflow that have not ended: their
+    mean running time, of earlier attempts, divided by the slots. None if most have no history, or there are many."""
+    waiting = Not(Compare("state", Op.IN, sorted(ENDED)))
+    with session.store.read() as archive:
+        found = find_workflow_in(archive, workflow)
+        left = sum(number for state, number in found.counts.items() if state not in ENDED)
+        if not 0 < left <= _INDEXED:
+            return None
+        jobs = archive.jobs.select(waiting, found.id)
+        past = archive.statistics.durations(jobs, (), slots)
+    times = [seconds for job in jobs if (seconds := past.jobs.get(job, past.alike.get(job))) is not None]
+    return sum(times) / len(times) / slots if 2 * len(times) > len(jobs) else None
+
+
+def status(session: Session, workflow: str | None = None, *, specs: bool = True) -> list[WorkflowStatus]:
+    """Return the status of each workflow, or of one. Reads counts, not jobs. Without `specs`, spec files are not
+    compared."""
     from rekindle.engine.queries.waits import unfit
 
     with session.store.read() as archive:
@@ -54,7 +109,54 @@ def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus
         runners = live_and_dead_runners(archive, session.clock())
         delayed = archive.queue.delayed(session.clock())
         oversized = unfit(archive, runners[0])
-        return [_status(session, archive, one, runners, delayed.get(one.id, 0), oversized) for one in chosen]
+        waits = _element_waits(session, runners)
+        found = [_status(session, archive, one, runners, delayed.get(one.id, 0), oversized, waits) for one in chosen]
+    return [replace(one, spec=spec_state(one.workflow)) for one in found] if specs else found
+
+
+def labels(session: Session, workflows: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
+    """Return, by workflow, the labels of its jobs as sorted (name, value) pairs. Workflows without any are absent."""
+    with session.store.read() as archive:
+        found = archive.graphs.labels(workflows)
+    return {
+        workflow: sorted((name, value) for name, values in labels.items() for value in values)
+        for workflow, labels in found.items()
+    }
+
+
+def quarantined_jobs(archive: Snapshot, workflow: int, now: float) -> tuple[QuarantinedJobs, ...]:
+    """Return the failed jobs of a workflow that have a quarantine, also one that has ended."""
+    jobs = archive.attempts.failed_in_quarantine(workflow)
+    if not jobs:
+        return ()
+    from rekindle.domain.batches.quarantine import QuarantinedJobs, is_in_force, utc_day
+
+    today = utc_day(now)
+    return tuple(
+        QuarantinedJobs(template.name, known, not is_in_force(known, today), tuple(jobs[number]))
+        for number, (_, template) in archive.workflows.templates_by_id(jobs).items()
+        if (known := template.quarantine) is not None
+    )
+
+
+def runners(session: Session) -> tuple[list[Runner], list[DeadRunner], bool]:
+    """Return the runners that are alive, the dead ones with orphans, and whether a runner would have work to do."""
+    with session.store.read() as archive:
+        living, dead = live_and_dead_runners(archive, session.clock())
+        counts = [one.counts for one in archive.workflows.listing()]
+    return living, dead, any(one.get(state) for one in counts for state in (State.READY, *ACTIVE))
+
+
+def _element_waits(
+    session: Session, runners: tuple[Sequence[Runner], Sequence[DeadRunner]]
+) -> Mapping[ElementWait, int]:
+    """Count the elements of these runners that wait in another engine, by the reason."""
+    every = [*runners[0], *(one.runner for one in runners[1])]
+    if all(one.offer is None or one.offer.placement is None for one in every):
+        return {}
+    from rekindle.journal.batches import read_waits
+
+    return Counter(read_waits(session.store.folder).values())
 
 
 def _status(
@@ -64,6 +166,7 @@ def _status(
     runners: tuple[Sequence[Runner], Sequence[DeadRunner]],
     delayed: int,
     oversized: Sequence[UnfitJobs],
+    element_waits: Mapping[ElementWait, int],
 ) -> WorkflowStatus:
     counts = {state: n for state, n in workflow.counts.items() if n}
     first, last = archive.workflows.span(workflow.id)
@@ -79,16 +182,17 @@ def _status(
         counts=counts,
         seconds=seconds,
         failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
+        quarantined=quarantined_jobs(archive, workflow.id, session.clock()) if counts.get(State.FAILED) else (),
         runners=tuple(runners[0]),
         dead_runners=tuple(runners[1]),
         held=held,
-        spec=spec_state(workflow),
         delayed=delayed,
         leaving=leaving,
         found=archive.attempts.count_verdicts(workflow.id) if counts.get(State.COMPLETED) else {},
         canaries=tuple(archive.canaries.of_workflow(workflow.id)),
         overtaken=archive.jobs.count_overtaken(workflow.id) if len(counts) > 1 and counts.get(State.COMPLETED) else 0,
         unfit=tuple(one for one in oversized if one.workflow == workflow.id),
+        element_waits=element_waits,
     )
 
 
@@ -181,3 +285,23 @@ def events(session: Session, workflow: str | None = None) -> list[LoggedEvent]:
     """Return the recorded events, oldest first."""
     with session.store.read() as archive:
         return archive.events.listing(find_workflow_in(archive, workflow).id if workflow else None)
+
+
+class RemainingWork(msgspec.Struct, frozen=True):
+    """The jobs of a workflow that are claimed or running, and those that may be claimed, now or after a delay."""
+
+    active: int = 0
+    claimable: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.active or self.claimable)
+
+
+def remaining_work(archive: Snapshot, workflow: int) -> RemainingWork:
+    """Count the remaining work of a workflow, without reading its jobs. Held jobs, and jobs that wait for failed ones,
+    do not count."""
+    found = archive.workflows.find(workflow)
+    counts: Mapping[State, int] = found.counts if found is not None else {}
+    ready = counts.get(State.READY, 0)
+    held = sum(archive.jobs.count_held(workflow).values()) if ready else 0
+    return RemainingWork(sum(counts.get(state, 0) for state in ACTIVE), ready - held)

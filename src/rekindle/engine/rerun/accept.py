@@ -13,6 +13,7 @@ from rekindle.domain.errors import PlanRefused
 from rekindle.domain.rerun.plan import seal_plan
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
+from rekindle.engine.plan_inputs import refusal_reasons
 from rekindle.engine.preconditions import refuse_without_folder
 from rekindle.engine.queries.selections import Chosen, resolve_in, select_stale
 from rekindle.engine.results import AcceptedChanges
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from rekindle.domain.models import Job
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
-
-_MOST_NAMED = 5
 
 
 def accept(
@@ -55,9 +54,7 @@ def accept(
         plan = seal_plan(replace(plan, refused=(*plan.refused, *moved)))
     if not plan.jobs:
         if plan.refused:
-            first = "; ".join(f"{job.name}: {job.why}" for job in plan.refused[:_MOST_NAMED])
-            more = f"; and {len(plan.refused) - _MOST_NAMED} more" if len(plan.refused) > _MOST_NAMED else ""
-            raise PlanRefused(f"nothing can be accepted: {first}{more}", refused=plan.refused)
+            raise PlanRefused(f"nothing can be accepted: {refusal_reasons(plan.refused)}", refused=plan.refused)
         return AcceptedChanges(None, plan, decided.current)
     attempts = {job.id: job.attempt for job in jobs}
     found = measured.bases(contents, [job.id for job in plan.jobs])

@@ -66,7 +66,7 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
 
     answer, registered = write_with_paths(lambda: transaction_on(session, chosen), change)
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return answer
 
 
@@ -111,7 +111,7 @@ def _set_hold(
         changes.write(archive, now, "held" if reason is not None else "released")
         registered = archive.runners.alive()
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return HoldResult(tuple(changed), tuple(already), moved)
 
 

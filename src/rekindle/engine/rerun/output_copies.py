@@ -139,7 +139,7 @@ def _copy_job_outputs(job: PlannedJob, directory: str, place: str, count: _CopyC
                 hint="leave out --keep-outputs" if link else "make room for it, or leave out --keep-outputs",
             ) from error
     if saved:
-        set_tree(Path(_partial_folder(place)), folder_mode(Path(place).parent))
+        set_tree(_partial_folder(place), folder_mode(Path(place).parent))
     return tuple(saved)
 
 

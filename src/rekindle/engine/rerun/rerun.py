@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import CanaryChoice
-from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RekindleError, UndoRefused
+from rekindle.domain.errors import NotFound, PlanOutdated, Refused, RekindleError, UndoRefused
 from rekindle.domain.rerun.plan import (
     PlannedJob,
     Reason,
@@ -23,10 +23,13 @@ from rekindle.domain.rerun.plan import (
     plan_from_json,
     plan_to_json,
 )
+from rekindle.domain.rerun.planner import find_refused
+from rekindle.domain.rerun.request import Requests, check_how
 from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.canaries import begin_groups, drop_groups
+from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import (
     ChosenRequests,
@@ -82,15 +85,17 @@ def _with_stale(session: Session, chosen: Chosen) -> Chosen:
     return select_stale(session, chosen) if isinstance(chosen, Selection) and chosen.changed else chosen
 
 
-def possible(session: Session, job: int, hows: Mapping[str, How]) -> dict[str, str | None]:
-    """Return, for each named way to rerun a job, None if it is possible now, or the reason why not."""
-    found: dict[str, str | None] = {}
-    for name, how in hows.items():
-        try:
-            refused = plan(session, [([job], how)], {}).plan.refused
-        except PlanRefused as refusal:
-            refused = refusal.refused
-        found[name] = next((one.why for one in refused if one.id == job), None)
+def refused_by_name(session: Session, named: Mapping[str, Mapping[int, How]]) -> dict[str, dict[int, str]]:
+    """Return, for each named request (the options by job), the jobs that cannot be rerun so now, with the reasons."""
+    found: dict[str, dict[int, str]] = {}
+    with session.store.read() as archive:
+        read = archive.reruns.views(sorted({job for hows in named.values() for job in hows}))
+        for name, hows in named.items():
+            requests = Requests(hows)
+            for how, _ in requests.by_how():
+                check_how(how)
+            views, graph, earlier = planning_views(archive, requests, read)
+            found[name] = find_refused(views, graph, requests, os.path.exists, earlier)
     return found
 
 
@@ -131,7 +136,7 @@ def apply(
 
         rerun, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return _applied_result(rerun, proposal, runners)
 
 
@@ -185,7 +190,7 @@ def plan_and_apply(
 
     proposal, rerun, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return proposal, _applied_result(rerun, proposal, runners)
 
 
@@ -260,6 +265,39 @@ def undo(session: Session, rerun: int | None = None) -> UndoneRerun:
         return _undo(session, rerun, number, restore_files)
 
 
+def newest_manual(session: Session) -> int | None:
+    """Return the rerun that `undo` undoes by default."""
+    with session.store.read() as archive:
+        return archive.reruns.newest_manual()
+
+
+def undo_refusal(session: Session, rerun: int) -> RekindleError | None:
+    """Return why a rerun cannot be undone now; None if nothing is known that prevents it."""
+    try:
+        with session.store.read() as archive:
+            record = _not_undone(archive, rerun, rerun)
+            _refuse_recorded(archive, rerun)
+            views = archive.reruns.undo_views(rerun)
+            if record.kind == "accept":
+                refuse_if_touched_later(views)
+            else:
+                decide_undo(views)
+                _refuse_unapplied_actions(archive, record, views)
+    except (NotFound, UndoRefused) as refusal:
+        return refusal
+    return None
+
+
+def _not_undone(archive: Snapshot, rerun: int | None, number: int | None) -> RerunRecord:
+    record = archive.reruns.get(number) if number is not None else None
+    if number is None or record is None:
+        what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
+        raise NotFound(what, hint="`rekindle reruns list` names them")
+    if record.undone is not None:
+        raise NotFound(f"rerun {number} has been undone already", hint="`rekindle reruns list` names them")
+    return record
+
+
 def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
     """Raise UndoRefused for a recorded submission or import: definitions and histories are not undone."""
     record = archive.reruns.get(number) if number is not None else None
@@ -325,28 +363,23 @@ def _undo(
     now = session.clock()
 
     def change(archive: Transaction, paths: KnownPaths) -> tuple[UndoneRerun, list[Runner]]:
-        record = archive.reruns.get(number) if number is not None else None
-        if number is None or record is None:
-            what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
-            raise NotFound(what, hint="`rekindle reruns list` names them")
-        if record.undone is not None:
-            raise NotFound(f"rerun {number} has been undone already", hint="`rekindle reruns list` names them")
-        views = archive.reruns.undo_views(number)
+        record = _not_undone(archive, rerun, number)
+        views = archive.reruns.undo_views(record.id)
         if record.kind == "accept":
             refuse_if_touched_later(views)
-            archive.reruns.revoke(number, now)
+            archive.reruns.revoke(record.id, now)
         else:
             restore = decide_undo(views)
             _refuse_unapplied_actions(archive, record, views)
-            archive.reruns.undo(number, restore, now)
-            drop_groups(archive, number, now, paths.exists)
+            archive.reruns.undo(record.id, restore, now)
+            drop_groups(archive, record.id, now, paths.exists)
             paths.check()
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = restore_files()
-        undone = UndoneRerun(number, tuple((job.id, job.name, job.state) for job in jobs), restored)
+        undone = UndoneRerun(record.id, tuple((job.id, job.name, job.state) for job in jobs), restored)
         return undone, archive.runners.alive()
 
     undone, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return undone

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rekindle.domain.actions import effective_params
 from rekindle.domain.errors import NotFound, PlanRefused, Refused, RekindleError
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode, Requests, how_to_json
+from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode, Requests, how_to_json, mode_of
 from rekindle.domain.restart_choice import (
     RERUN_INTERRUPTED,
     RESUME_INTERRUPTED,
@@ -106,7 +106,10 @@ def plan_restart(
 
     def make(restart: Restart) -> PlannedRerun:
         requests = [
-            (seen.only(jobs), how if how.mode is RequestMode.RELEASE else replace(how, cancel_running=cancel_running))
+            (
+                seen.only(jobs),
+                how if mode_of(how) is RequestMode.RELEASE else replace(how, cancel_running=cancel_running),
+            )
             for jobs, how in restart.requests
         ]
         return rerun.plan(session, requests, request, note, restart.why)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.domain.batches.quarantine import failed_counts
 from rekindle.domain.changes.revisions import RevisionDiff, diff_outlines
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, Workflow
-from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan, seal_plan
 from rekindle.domain.restart_choice import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
@@ -59,11 +59,13 @@ from rekindle.store.archive import Snapshot, Transaction
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.staleness import Assessment
+    from rekindle.domain.rerun.plan import Reason, RerunPlan
     from rekindle.domain.rerun.planner import StaleReasons
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.rerun.output_copies import CopyProgress
     from rekindle.engine.staleness.contents import ReadProgress
+    from rekindle.store.workflows import StoreProgress
 
 T = TypeVar("T")
 
@@ -236,8 +238,7 @@ def _refuse_other_plan(
 
 
 def _plan_digest(plan: RerunPlan | None) -> str:
-    """Return the digest of a plan without its expected cost, which varies over time."""
-    return "" if plan is None else seal_plan(replace(plan, expected=ExpectedCost())).digest
+    return "" if plan is None else plan.digest
 
 
 def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int | None = None) -> Workflow:
@@ -359,7 +360,10 @@ def _restart_requests(
 
 
 def apply_update(
-    session: Session, update: WorkflowUpdate, progress: CopyProgress | None = None
+    session: Session,
+    update: WorkflowUpdate,
+    progress: CopyProgress | None = None,
+    on_stored: StoreProgress | None = None,
 ) -> tuple[SubmitResult, AppliedRerun | None]:
     """Submit and rerun as planned, in one transaction. PlanOutdated if jobs have changed since. Refused in a process of
     one of the workflow's jobs: the run that follows would wait for that job."""
@@ -368,7 +372,8 @@ def apply_update(
     if known is not None:
         refuse_inside_job(session, known.id)
     if update.proposal is None or update.preview is None:
-        return submit(session, update.definition, new=update.new, revise=update.revise), None
+        submitted = submit(session, update.definition, new=update.new, revise=update.revise, progress=on_stored)
+        return submitted, None
     applied = apply(session, update.proposal, progress)
     return applied.submitted or update.preview.submitted, applied
 
@@ -393,7 +398,9 @@ def run_outcome(
         tuple(job for job in every.unknown if job in done),
     )
     failed_changed = tuple(job for job in every.stale if job not in done)
-    return RunOutcome(status, found, _exit_code(status.counts, found, report), failed_changed)
+    return RunOutcome(
+        status, found, _exit_code(failed_counts(status.counts, status.quarantined), found, report), failed_changed
+    )
 
 
 def _exit_code(counts: Mapping[State, int], found: StaleJobs, report: WorkReport | None) -> int:

@@ -119,6 +119,8 @@ class TaskTemplates:
             optional=body.optional,
             leave_running=now.leave_running,
             partial=now.partial,
+            gpus=now.resources.gpus,
+            options=now.resources.options,
         )
 
 

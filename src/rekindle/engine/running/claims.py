@@ -16,13 +16,9 @@ from rekindle.domain.states import Cause, JobEvent, State, transition
 from rekindle.engine.fan_outs import fan_outs_to_resume, resumes_partially
 from rekindle.engine.presence import works_elsewhere
 from rekindle.engine.running.assignments import TaskTemplates, assignments, kept_steps
-from rekindle.engine.running.dispatch import (
-    BACKLOG_SECONDS,
-    MAX_BACKLOG,
-    DurationAverages,
-    InFlightAttempt,
-    WorkerHandle,
-)
+from rekindle.engine.running.dispatch import DurationAverages, InFlightAttempt, WorkerHandle
+from rekindle.engine.running.slices import MAX_READY, slice_jobs
+from rekindle.engine.running.time_left import TimeLeft
 from rekindle.journal.paths import attempt_folder
 
 if TYPE_CHECKING:
@@ -45,6 +41,8 @@ class ClaimScope(msgspec.Struct, frozen=True):
     only: Predicate | None = None  # see engine.results.WorkOptions
     place: Callable[[ReadyJob, int, float], GivenFolder | None] | None = None
     stopped: Mapping[int, str] = msgspec.field(default_factory=dict)  # workflows whose jobs cannot start, and why
+    time_left: TimeLeft | None = None  # None: no end
+    skipped: frozenset[int] = frozenset()  # templates whose jobs are not claimed
     owner: str = "this runner"  # who has the capacity, for messages
 
 
@@ -58,13 +56,12 @@ class Claims(msgspec.Struct, frozen=True):
     waiting: int = 0
 
 
-def without_patterns(session: Session, scope: ClaimScope, workers: int) -> ClaimScope:
+def without_patterns(session: Session, scope: ClaimScope, most: int) -> ClaimScope:
     """Return the scope without a user's regular expression, because no write transaction may wait for a search.
 
-    A condition that has one is replaced by the ids of the ready jobs that match, as many as `workers` can take."""
+    A condition that has one is replaced by the ids of the ready jobs that match, at most `most`."""
     if scope.only is None or not has_pattern(scope.only):
         return scope
-    most = MAX_BACKLOG * workers
     with session.store.read() as archive:
         found = _find_ready(archive, scope, session.clock(), most) if most else []
     return replace(scope, only=Compare("id", Op.IN, tuple(job.id for job in found)))
@@ -85,22 +82,33 @@ def claim(
 
     Store the attempts. The caller assigns them to the workers once the transaction is committed."""
     free_slots = absent + sum(worker.idle for worker in workers)
+    refills = durations.supply.refills
     # With a condition more jobs are read at once, because evaluating the condition twice is slow.
     limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
-    found = _by_class(_find_ready(archive, scope, now, limit))
+    scope, ready, never_fit = _find_in_time(archive, scope, now, limit if refills or not free_slots else MAX_READY)
+    found = _by_class(ready)
     resources = archive.jobs.resources(found)
     reasons = {number: explain_never_fits(scope.total, resources[number], scope.owner) for number in found}
-    never_fit = {number: (jobs[0].name, why) for number, jobs in found.items() if (why := reasons[number]) is not None}
-    candidates = {number: jobs for number, jobs in found.items() if number not in never_fit}
-    classes = [(resources[number], jobs) for number, jobs in candidates.items()] if free_slots else []
-    first = pack_jobs(free, classes)[:free_slots]  # one job for each slot
-    chosen = {worker.info.name: [job] for worker, job in zip((one for one in workers if one.idle), first, strict=False)}
-    rest = _choose_short(archive, scope, tasks, candidates, workers, durations, chosen, now, limit, free_slots)
+    unfit = {number: (jobs[0].name, why) for number, jobs in found.items() if (why := reasons[number]) is not None}
+    never_fit |= unfit
+    candidates = {number: jobs for number, jobs in found.items() if number not in unfit}
+    idle = [worker.info.name for worker in workers if worker.idle]
+    if refills:
+        classes = [(resources[number], jobs) for number, jobs in candidates.items()] if free_slots else []
+        first = pack_jobs(free, classes)[:free_slots]  # one job for each slot
+        chosen = {worker: [job] for worker, job in zip(idle, first, strict=False)}
+        rest = _choose_short(archive, scope, tasks, candidates, workers, durations, chosen, now, limit, free_slots)
+    else:
+        kinds = tasks.kinds(archive, {job.template for jobs in candidates.values() for job in jobs})
+        slices = slice_jobs(free, resources, candidates, kinds, durations)[:free_slots]
+        first = [one[0] for one in slices]
+        chosen = dict(zip(idle, slices, strict=False))
+        rest = sum(map(len, candidates.values())) - sum(map(len, chosen.values()))
     jobs = [(worker, job) for worker, picked in chosen.items() for job in picked][:most]
     taken = {job.id for _, job in jobs}
     waiting = sum(job.id not in taken for job in first)
     waiting = min(waiting, absent, absent if most is None else most - len(jobs))
-    left = rest > waiting or bool(never_fit) or len(jobs) < sum(map(len, chosen.values()))
+    left = rest > (waiting if refills else 0) or bool(never_fit) or len(jobs) < sum(map(len, chosen.values()))
     if not jobs:
         return Claims({}, never_fit | _stopped_jobs(archive, scope, now), left, waiting)
     attempts = _store_claims(archive, scope, tasks, [job for _, job in jobs], now)
@@ -122,8 +130,31 @@ def _find_ready(
     """Return the first ready jobs of each resource class, or of one."""
     here = _avoided_host(archive, scope, now)
     return archive.queue.ready(
-        scope.workflow, limit, here, scope.only, resource_class=resource_class, stopped=scope.stopped
+        scope.workflow,
+        limit,
+        here,
+        scope.only,
+        resource_class=resource_class,
+        stopped=scope.stopped,
+        skipped=scope.skipped,
     )
+
+
+def _find_in_time(
+    archive: Snapshot, scope: ClaimScope, now: float, limit: int
+) -> tuple[ClaimScope, list[ReadyJob], dict[int, tuple[str, str]]]:
+    """Return the first ready jobs of each resource class that can end in time, the scope without the templates of the
+    others, and of these, by resource class, one job with the reason."""
+    late: dict[int, tuple[str, str]] = {}
+    while True:
+        found = _find_ready(archive, scope, now, limit)
+        longer = scope.time_left.too_long(archive, found) if scope.time_left is not None else {}
+        if not longer:
+            return scope, found, late
+        for job in found:
+            if job.template in longer:
+                late.setdefault(job.resource_class, (job.name, longer[job.template]))
+        scope = replace(scope, skipped=scope.skipped | longer.keys())
 
 
 def _by_class(jobs: Sequence[ReadyJob]) -> Candidates:
@@ -239,11 +270,11 @@ def _fill_backlogs(
         if worker.recalled:
             continue
         share = min(len(jobs), at + -(-(len(jobs) - at) // left))
-        room = MAX_BACKLOG - len(worker.in_flight) - len(given)
+        room = durations.supply.most - len(worker.in_flight) - len(given)
         backlog = durations.backlog(worker) + sum(durations.estimate(kinds[job.template]) for job in given)
         while at < share and room > 0:
             seconds = durations.estimate(kinds[jobs[at].template])
-            if backlog + seconds > BACKLOG_SECONDS:
+            if backlog + seconds > durations.supply.seconds:
                 break
             given.append(jobs[at])
             backlog, at, room = backlog + seconds, at + 1, room - 1

@@ -328,7 +328,7 @@ def _ingest(session: Session, batches: Sequence[JournalBatch], unstarted: Sequen
         return archive.runners.alive()
 
     registered = write_with_paths(session.store.write, write)
-    notify(session.store.folder, live_runners(registered, now))
+    notify(session.store, live_runners(registered, now))
 
 
 def last_sign(session: Session, attempt: Attempt) -> float:

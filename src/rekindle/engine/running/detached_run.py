@@ -21,7 +21,7 @@ from rekindle.executors.worker_process import WorkerProcess, reap
 from rekindle.journal.log import first_record, read_past_damage
 from rekindle.journal.orders import Cancel, Stop
 from rekindle.journal.paths import journal_path
-from rekindle.journal.processes import OomKillCounter, boot_id
+from rekindle.journal.processes import OomKillCounter, boot_id, wait_readable
 from rekindle.journal.records import Ended, Opened, StepEnded
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _watch(
     for handle in (worker.handle, wake, interrupts.fd):
         poll.register(handle, select.POLLIN)
     while True:
-        worker.read_journal()
-        if not worker.unfinished:
+        worker.work.read_journal()
+        if not worker.work.unfinished:
             return
         if time.monotonic() >= due:
             ping()
@@ -110,10 +110,8 @@ def _watch(
         if interrupts.count > handled:
             interrupts.drain()
             handled = interrupts.count
-            worker.order(Cancel(tuple(worker.unfinished)))
+            worker.order(Cancel(tuple(worker.work.unfinished)))
 
 
 def _wait_for_end(worker: WorkerProcess) -> None:
-    poll = select.poll()
-    poll.register(worker.handle, select.POLLIN)
-    poll.poll()
+    wait_readable((worker.handle,))

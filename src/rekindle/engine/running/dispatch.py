@@ -13,18 +13,13 @@ import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.engine.running.ingest import JournalBatch, JournalReader
-from rekindle.executors.pool import Executor, WorkerInfo
+from rekindle.executors.pool import POOL_SUPPLY, Executor, Supply, WorkerInfo
 from rekindle.journal.orders import Assignment
+from rekindle.journal.paths import absent_journals
 
 if TYPE_CHECKING:
     from rekindle.domain.packing import Capacity
     from rekindle.engine.running.assignments import TaskTemplates
-
-BACKLOG_SECONDS = 0.08
-"""Work to queue on a worker, so that it does not wait for the runner's next iteration."""
-
-MAX_BACKLOG = 1024
-"""The most attempts to queue on a worker."""
 
 RECALL_SECONDS = 0.1
 """Time without progress after which a worker's queued attempts are recalled, if a slot is free or their durations are
@@ -53,7 +48,7 @@ class WorkerHandle(msgspec.Struct):
     in_flight: dict[int, InFlightAttempt] = msgspec.field(default_factory=dict)  # by attempt, in the order assigned
     progressed: float = 0.0  # monotonic: when its journal last grew, or it was assigned work while idle
     recalled: bool = False  # it gets no more work until its running attempt has ended
-    retired: bool = False  # it gets no more work: its journal is damaged
+    retired: bool = False  # it gets no more work: its journal is damaged, or it cannot be given more
 
     @property
     def idle(self) -> bool:
@@ -64,7 +59,8 @@ class WorkerHandle(msgspec.Struct):
 class DurationAverages:
     """Moving averages of attempts' durations in seconds, by job template."""
 
-    def __init__(self) -> None:
+    def __init__(self, supply: Supply = POOL_SUPPLY) -> None:
+        self.supply = supply
         self._averages: dict[int, float] = {}
         self._recent = math.inf  # of all templates
 
@@ -85,7 +81,7 @@ class DurationAverages:
 
     def batch_size(self, template: int) -> int:
         """Return how many attempts to queue on a worker: 1 if they are long, or nothing is known."""
-        return min(MAX_BACKLOG, max(1, math.ceil(BACKLOG_SECONDS / self.estimate(template))))
+        return min(self.supply.most, max(1, math.ceil(self.supply.seconds / self.estimate(template))))
 
     def backlog(self, worker: WorkerHandle) -> float:
         """Return the seconds of work queued on a worker. An attempt that runs may be of any duration until one of its
@@ -103,7 +99,7 @@ class Dispatcher:
         self.workers: dict[str, WorkerHandle] = {}  # by name
         self.returned: list[InFlightAttempt] = []
         """Attempts that workers gave back, or that a dead worker had not started."""
-        self.durations = DurationAverages()
+        self.durations = DurationAverages(executor.supply)
 
     # --- workers
 
@@ -133,8 +129,8 @@ class Dispatcher:
 
     @property
     def has_queued(self) -> bool:
-        """Return whether any worker has attempts behind the running one."""
-        return any(len(worker.in_flight) > 1 for worker in self.workers.values())
+        """Return whether any worker has attempts behind the running one, and will give them back."""
+        return self.durations.supply.refills and any(len(worker.in_flight) > 1 for worker in self.workers.values())
 
     @property
     def can_recall(self) -> bool:
@@ -144,6 +140,8 @@ class Dispatcher:
     def _recallable(self) -> list[WorkerHandle]:
         """Return the workers with queued attempts that another worker could take, or whose durations are only assumed
         to be short: a job is not claimed long before it starts."""
+        if not self.durations.supply.refills:
+            return []
         queuing = [one for one in self.workers.values() if len(one.in_flight) > 1 and not one.recalled]
         return queuing if not queuing or self._has_free_slot else [one for one in queuing if self._has_unknown(one)]
 
@@ -160,7 +158,7 @@ class Dispatcher:
     @property
     def well_supplied(self) -> bool:
         """Return whether every worker has attempts queued behind the running one, and at least half of its backlog."""
-        half, estimate = BACKLOG_SECONDS / 2, self.durations.estimate
+        half, estimate = self.durations.supply.seconds / 2, self.durations.estimate
         queued = [[estimate(one.template) for one in worker.in_flight.values()] for worker in self.workers.values()]
         return all(len(seconds) > 1 and sum(seconds) >= half for seconds in queued)
 
@@ -181,8 +179,9 @@ class Dispatcher:
     def read_journals(self) -> list[JournalBatch]:
         """Return the new content of the workers' journals. Retire a worker whose journal is damaged."""
         found = []
+        absent = absent_journals([one.info.journal for one in self.workers.values() if one.journal.opened is None])
         for worker in self.workers.values():
-            batch = worker.journal.read()
+            batch = None if worker.info.journal in absent else worker.journal.read()
             if batch is None:
                 continue
             found.append(batch)
@@ -226,6 +225,7 @@ class Dispatcher:
             worker.in_flight[one.assignment.attempt] = one
         worker.resources = attempts[0].resources
         tasks = {one.assignment.template: self._tasks[one.assignment.template] for one in attempts}
+        worker.retired |= not self.durations.supply.refills
         self._executor.assign(name, list(tasks.values()), [one.assignment for one in attempts])
 
     def assign_returned(self, moment: float) -> bool:
@@ -255,14 +255,15 @@ class Dispatcher:
                     self._cancel_sent.add(attempt)
                     self._executor.cancel(worker.info.name, [token])
 
-    def cancel_all(self) -> float:
-        """Cancel all attempts in flight, and return the longest of their grace periods in seconds.
+    def cancel_all(self, allocation: str = "") -> float:
+        """Cancel all attempts in flight, and return the longest of their grace periods in seconds. `allocation`: the
+        one that ends, if that is why.
 
         A second call skips the grace periods."""
         longest = 0.0
         for worker in self.workers.values():
             assignments = [one.assignment for one in worker.in_flight.values()]
-            self._executor.cancel(worker.info.name, [one.token for one in assignments])
+            self._executor.cancel(worker.info.name, [one.token for one in assignments], allocation)
             longest = max([longest, *(self._tasks[one.template].grace for one in assignments)])
         return longest
 

@@ -23,6 +23,7 @@ from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.log import Damage, first_record, read_past_damage, restore_length
 from rekindle.journal.records import (
+    ALLOCATION,
     Ended,
     FannedOut,
     Opened,
@@ -48,6 +49,7 @@ class JournalBatch(msgspec.Struct, frozen=True):
     position: int
     damaged: Sequence[Damage] = ()
     host: str | None = None
+    is_cut_short: bool = False  # the journal is shorter than what was read before
 
 
 class JournalReader(msgspec.Struct):
@@ -64,18 +66,19 @@ class JournalReader(msgspec.Struct):
         A journal that was truncated is filled up to the position, so that positions never decrease. Raise JournalError
         when it cannot be read."""
         found = self.peek()
-        if found is not None and found.damaged and found.damaged[0].offset < self.position:
+        if found is not None and found.is_cut_short:
             restore_length(self.path, self.position)
         return found
 
-    def peek(self) -> JournalBatch | None:
-        """Return the new content, and change nothing."""
-        records, after, damaged = read_past_damage(self.path, self.position)
+    def peek(self, *, final: bool = False) -> JournalBatch | None:
+        """Return the new content, and change nothing. `final`: no process writes the journal any more."""
+        records, after, damaged = read_past_damage(self.path, self.position, final=final)
         if not records and not damaged:
             return None
         self.identify()
         host = None if self.opened is None else self.opened.host
-        return JournalBatch(self.worker, records, after, damaged, host)
+        is_cut_short = bool(damaged) and damaged[0].offset < self.position
+        return JournalBatch(self.worker, records, after, damaged, host, is_cut_short)
 
     def identify(self) -> None:
         """Read which process writes the journal, if it has said so."""
@@ -84,9 +87,9 @@ class JournalReader(msgspec.Struct):
             self.opened = first if isinstance(first, Opened) else None
 
 
-def failures_of(batches: Sequence[JournalBatch]) -> dict[int, Failure]:
-    """Return, by attempt, the failures in these batches."""
-    ends = (record for batch in batches for record in batch.records if isinstance(record, Ended))
+def failures_of(batches: Sequence[JournalBatch], unreported: Sequence[Ended] = ()) -> dict[int, Failure]:
+    """Return, by attempt, the failures in these batches and among the ends that no journal has."""
+    ends = [record for batch in batches for record in batch.records if isinstance(record, Ended)] + [*unreported]
     return {one.attempt: one.failure or Failure() for one in ends if one.state is State.FAILED}
 
 
@@ -104,8 +107,11 @@ class IngestResult(msgspec.Struct):
     lost: set[int] = msgspec.field(
         default_factory=set
     )  # jobs whose attempts were lost, if no policy decides about that
+    cut_off: set[int] = msgspec.field(default_factory=set)  # jobs whose attempts were ended with their allocation
     recovery: int | None = None  # the rerun of lost jobs
     warnings: list[str] = msgspec.field(default_factory=list)
+    retries: int = 0  # jobs that run again as their policies say
+    not_retried: int = 0  # jobs that do not, because there were enough retries
 
 
 def ingest(
@@ -115,13 +121,16 @@ def ingest(
     exists: Exists,
     errors: RetryErrorMatches | None = None,
     unreported: Sequence[Ended] = (),
+    terminated: float | None = None,
 ) -> IngestResult:
     """Store the records of the batches, and the positions of the journals.
 
     Jobs that are retried become ready from `now` on. `exists`: see `KnownPaths`. `errors`: the matches of a
     RetryErrorSearch over the batches' failures. `unreported`: the ends of attempts that no process is left to
-    journal. Raise NotAlone in a turn, unless the records are of attempts that started, and that completed without
-    dynamic actions and repetitions."""
+    journal. `terminated`: when the runner's batch system sent SIGTERM, which jobs may have got too.
+
+    Raise NotAlone in a turn, unless the records are of attempts that started, and that completed without dynamic
+    actions and repetitions."""
     errors = errors or RetryErrorMatches()
     sorted_records = _SortedRecords()
     for batch in batches:
@@ -129,7 +138,7 @@ def ingest(
             sorted_records.add(batch, record)
         archive.runners.advance(batch.worker, batch.position)
     for end in unreported:
-        sorted_records.ends.setdefault(end.attempt, end)
+        sorted_records.ends.setdefault(end.attempt, _signed(end))
     standing = archive.queue.status(sorted_records.attempts())
     if sorted_records.returned or not all(end.state is State.COMPLETED for end in sorted_records.ends.values()):
         archive.require_alone()
@@ -146,23 +155,39 @@ def ingest(
     ]
     lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
     result.lost = lost - bounded_by_policy(archive, sorted(lost))
+    result.cut_off = {known.job for ending, known in ends if _is_cut_off(ending, known, terminated)}
     moves += _store_starts(archive, sorted_records, standing, result)
     archive.queue.move(moves)
-    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in lost], now, exists)
+    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in lost | result.cut_off], now, exists)
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if completed:
         archive.queue.move(archive.queue.completed(completed))
     result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
-    decided = repeated | result.lost
-    retried = apply_retries(archive, [one for one in ends if one[1].job not in decided], now, exists, errors.policies)
+    interrupted = result.lost | result.cut_off
+    decided = repeated | interrupted
+    retried = _retry(archive, [one for one in ends if one[1].job not in decided], now, exists, errors, result)
     result.requeued = repeated | retried
-    undecided = result.requeued | result.lost
+    undecided = result.requeued | interrupted
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
     archive.queue.move(archive.queue.gave_up(failed))
-    # `rerun_lost` decides later whether lost jobs run again
-    if not result.lost and any(known.canaries_open for _, known in ends):
+    # `rerun_lost` decides later whether lost jobs and those that were cut off run again
+    if not interrupted and any(known.canaries_open for _, known in ends):
         resolve_canaries(archive, now, exists)
     return result
+
+
+def _retry(
+    archive: Transaction,
+    ends: Sequence[tuple[AttemptEnd, AttemptJobState]],
+    now: float,
+    exists: Exists,
+    errors: RetryErrorMatches,
+    result: IngestResult,
+) -> set[int]:
+    """Rerun the jobs whose policies allow it, count them in `result`, and return them."""
+    retried, result.not_retried = apply_retries(archive, ends, now, exists, errors.policies, errors.most)
+    result.retries = len(retried)
+    return retried
 
 
 class _SortedRecords(msgspec.Struct):
@@ -231,6 +256,21 @@ def _is_lost(ending: AttemptEnd) -> bool:
     return ending.cause is Cause.LOST and not {"runner", "damaged"}.isdisjoint(json.loads(ending.evidence or "{}"))
 
 
+_AT_ONCE = 1.0
+"""Seconds in which a batch system sends its signal to all processes of a job."""
+
+
+def _is_cut_off(ending: AttemptEnd, known: AttemptJobState, terminated: float | None) -> bool:
+    """Return whether the live attempt of a job was ended because its allocation ends, and not by a user too: by its
+    runner, or by the batch system, which may send SIGTERM to every process. What fails at that moment counts as ended
+    by it: a command by the signal, a function by the exception that it raises."""
+    if known.job_attempt != ending.attempt or known.cancel_asked:
+        return False
+    if ending.state is State.FAILED:
+        return terminated is not None and ending.ended > terminated - _AT_ONCE
+    return ending.cause is Cause.CANCELED and ALLOCATION in json.loads(ending.evidence or "{}")
+
+
 def _is_new(standing: dict[int, AttemptJobState], attempt: int, token: str) -> bool:
     known = standing.get(attempt)
     return known is not None and known.token == token and known.state not in ENDED
@@ -297,11 +337,17 @@ def _describe(known: AttemptJobState) -> str:
     return f"job {known.job} {known.name}, attempt {known.attempt}"
 
 
+def _signed(end: Ended) -> Ended:
+    """Return a failed attempt's end with its signature, unless it has one."""
+    if end.state is not State.FAILED or end.signature is not None:
+        return end
+    return msgspec.structs.replace(end, signature=failure_signature(end.cause, end.failure))
+
+
 def _where_it_ran(end: Ended, batch: JournalBatch, start: Started | None) -> Ended:
     """Return the end with the process that ran the attempt, and with its signature if it failed."""
     pid, pid_start = (start.pid, start.pid_start) if start else (None, None)
     started = start.at if end.started is None and start else end.started
-    found = failure_signature(end.cause, end.failure) if end.state is State.FAILED else None
     return msgspec.structs.replace(
-        end, worker=batch.worker, host=batch.host, pid=pid, pid_start=pid_start, started=started, signature=found
+        _signed(end), worker=batch.worker, host=batch.host, pid=pid, pid_start=pid_start, started=started
     )

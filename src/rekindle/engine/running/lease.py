@@ -51,7 +51,7 @@ class Lease:
         runners (see `Store.turn`). Raise Superseded if another runner has the lease."""
         runner, renewed = self._runner, time.monotonic()
         store = self._session.store
-        with store.write() if alone else store.turn() as archive:
+        with store.write() if alone else store.turn(runner.id) as archive:
             if not archive.runners.renew(runner.id, runner.epoch, now + LEASE_SECONDS):
                 raise _superseded(archive, runner)
             yield archive

@@ -1,25 +1,28 @@
-"""Lost attempts: they end with the cause `lost`, and their jobs run again unless that happens too often."""
+"""Lost attempts: they end with the cause `lost`, and their jobs run again unless that happens too often. The jobs of
+attempts that were ended because their allocation ends run again too, each from the step that ran."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, Failure, PartialOutput, Runner
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import FROM_FAILED_STEP, How, RequestMode, Requests
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, InternalHow, RequestMode, Requests
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.fan_outs import planning_views, stopped_in_fan_out
 from rekindle.engine.machine import processors
+from rekindle.executors.dead_workers import SILENT_SECONDS, AttemptsEnd
 from rekindle.journal.partial_outputs import changes_between, find_moved, move_aside, partial_outputs
 from rekindle.journal.paths import attempt_folder, partial_outputs_folder
 from rekindle.journal.records import Ended
@@ -43,37 +46,50 @@ def lost_end(
     now: float,
     *,
     canceled: bool,
+    silent: bool = False,
+    known: AttemptsEnd | None = None,
     left: tuple[PartialOutput, ...] = (),
 ) -> Ended:
     """Return the end of an attempt whose runner and processes are gone: canceled if that was requested, else lost.
-    `left`: its partial outputs."""
-    message = f"runner {runner.id} (pid {runner.pid} on {runner.host}) and the worker died under it"
-    if runner.elsewhere:
-        message = f"the store was copied while runner {runner.id} (pid {runner.pid} on {runner.host}) ran it elsewhere"
+    `silent`: only the silence of its worker's journal shows it. `known`: why its worker's engine ended it. `left`: its
+    partial outputs."""
+    cause, message, evidence = _what_ended(attempt, runner, silent=silent) if known is None else known.as_tuple()
     if damages:
         message += f"; {damages[0][0]} is damaged, and may have held the end"
-    cause = Cause.CANCELED if canceled else Cause.LOST
-    evidence: dict[str, Any] = {
-        "runner": runner.id,
-        "runner_pid": runner.pid,
-        "worker": attempt.worker,
-        "seen": "its store was copied" if runner.elsewhere else "its worker is gone",
-    }
-    if damages:
-        evidence["damaged"] = [{"journal": path, "byte": byte, "length": size} for path, byte, size in damages]
+        found = [{"journal": path, "byte": byte, "length": size} for path, byte, size in damages]
+        evidence = {**evidence, "damaged": found}
+    if canceled:
+        cause = Cause.CANCELED
+    by_engine = known is not None
     return Ended(
         attempt=attempt.id,
         token=attempt.token,
-        state=State.CANCELED if canceled else State.FAILED,
+        state=State.CANCELED if cause is Cause.CANCELED else State.FAILED,
         ended=max(now, attempt.started or now),
         started=attempt.started or attempt.queued,
         cause=cause,
         failure=Failure(message=message),
         evidence=json.dumps(evidence),
         host=attempt.host or runner.host,
-        signature=None if canceled else failure_signature(cause, Failure(message="lost with its runner")),
+        signature=None
+        if cause is Cause.CANCELED
+        else failure_signature(cause, Failure(message=message if by_engine else "lost with its runner")),
         left=left,
     )
+
+
+def _what_ended(attempt: Attempt, runner: Runner, *, silent: bool) -> tuple[Cause, str, Mapping[str, Any]]:
+    """Return the cause, the message and the evidence of an attempt that died with its runner."""
+    died, seen = f"runner {runner.id} (pid {runner.pid} on {runner.host})", "its worker is gone"
+    message = f"{died} and the worker died under it"
+    if silent:
+        seen = f"its worker's journal has not changed for {SILENT_SECONDS:.0f} s"
+        message = f"{died} died, and {seen}"
+    if runner.elsewhere:
+        seen = "its store was copied"
+        message = f"the store was copied while runner {runner.id} (pid {runner.pid} on {runner.host}) ran it elsewhere"
+    evidence = {"runner": runner.id, "runner_pid": runner.pid, "worker": attempt.worker, "seen": seen}
+    return Cause.LOST, message, evidence
 
 
 class DeclaredOutputs(msgspec.Struct, frozen=True):
@@ -123,58 +139,64 @@ def declared_outputs(archive: Snapshot, attempt: Attempt, runner: Runner, store_
         paths = {name: str(Path(base, render_text(path, scope))) for name, path in template.outputs.items()}
     except RekindleError:  # a path without a value: the attempt could not start
         return None
+    until = runner.expires - runner.skew
     return DeclaredOutputs(
         paths,
         workflow.directory,
         partial_outputs_folder(attempt_folder(store_folder, attempt.id)),
-        attempt.started or attempt.queued or runner.expires,
-        runner.expires,
+        attempt.started or attempt.queued or until,
+        until,
         template.partial == "aside",
         apart,
     )
 
 
 def rerun_lost(archive: Transaction, result: IngestResult, now: float, exists: Exists) -> None:
-    """Rerun the lost jobs of an ingest; add those that run again to `requeued`."""
-    lost = sorted(result.lost)
-    if not lost:
+    """Rerun the jobs of an ingest that were lost or cut off; add those that run again to `requeued`."""
+    jobs = sorted(result.lost | result.cut_off)
+    if not jobs:
         return
-    result.recovery, again = _rerun_lost(archive, lost, now)
-    archive.queue.move(archive.queue.gave_up([job for job in lost if job not in again]))
+    result.recovery, again = _rerun_lost(archive, jobs, result.cut_off, now)
+    archive.queue.move(archive.queue.gave_up([job for job in jobs if job not in again]))
     result.requeued |= again
     resolve_canaries(archive, now, exists)
 
 
-def _rerun_lost(archive: Transaction, jobs: Sequence[int], now: float) -> tuple[int | None, set[int]]:
-    """Plan and apply the rerun of jobs whose attempts were lost. Return the rerun and the jobs that run again.
+def _rerun_lost(
+    archive: Transaction, jobs: Sequence[int], cut_off: Container[int], now: float
+) -> tuple[int | None, set[int]]:
+    """Plan and apply the rerun of jobs whose attempts were lost or cut off. Return the rerun and the jobs that run
+    again.
 
-    A job starts from the beginning, or from the fan-out that was running, whose completed subtasks are kept. Held jobs,
-    and jobs that were lost too often, do not run again."""
+    A lost job starts from the beginning, or from the fan-out that was running, whose completed subtasks are kept. A job
+    that was cut off ended in order: it starts from the step that ran, in the same folder. Held jobs, and jobs that were
+    lost too often, do not run again."""
     free = [job.id for job in archive.jobs.get(jobs) if job.held is None]
-    chosen = [job for job in free if not _lost_too_often(archive, job)]
+    chosen = [job for job in free if job in cut_off or not _lost_too_often(archive, job)]
     if not chosen:
         return None, set()
-    views, graph, earlier = planning_views(archive, _requests(chosen, chosen))
-    resumable = [job for job in chosen if stopped_in_fan_out(earlier.get(job, views[job]))]
-    past = archive.statistics.durations(views, resumable, float(processors()))
-    plan = plan_rerun(views, graph, _requests(chosen, resumable), earlier=earlier, past=past)
+    views, graph, earlier = planning_views(archive, Requests(dict.fromkeys(chosen, _RESUME)))
+    hows = {
+        job: _CONTINUE if job in cut_off and views[job].workdir == "attempt" else _RESUME
+        for job in chosen
+        if job in cut_off or stopped_in_fan_out(earlier.get(job, views[job]))
+    }
+    past = archive.statistics.durations(views, hows, float(processors()))
+    again = dict.fromkeys(chosen, InternalHow(mode=RequestMode.REPEAT))
+    plan = plan_rerun(views, graph, Requests({**again, **hows}), earlier=earlier, past=past)
     if plan.refused:  # jobs that cannot resume start from the beginning
-        refused = {job.id for job in plan.refused}
-        again = _requests(chosen, [job for job in resumable if job not in refused])
-        plan = plan_rerun(views, graph, again, earlier=earlier, past=past)
+        hows = {job: how for job, how in hows.items() if job not in {one.id for one in plan.refused}}
+        plan = plan_rerun(views, graph, Requests({**again, **hows}), earlier=earlier, past=past)
     if not plan.jobs:
         return None, set()
-    rerun = archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
+    kinds = (("lost with their runner", False), ("their allocation ended", True))
+    note = "; ".join(text for text, kind in kinds if any((job in cut_off) is kind for job in chosen))
+    rerun = archive.reruns.apply(plan, "recovery", {"jobs": chosen}, note, now)
     return rerun, {job.id for job in plan.jobs}
 
 
-_RESUME = How(FROM_FAILED_STEP, keep_modified=True, mode=RequestMode.RESUME)
-
-
-def _requests(lost: Sequence[int], resumable: Sequence[int]) -> Requests:
-    """Return the rerun requests: resume the fan-outs of `resumable` jobs, and start the others again."""
-    repeat = How(mode=RequestMode.REPEAT)
-    return Requests({job: _RESUME if job in resumable else repeat for job in (*resumable, *lost)})
+_RESUME = InternalHow(FROM_FAILED_STEP, keep_modified=True, mode=RequestMode.RESUME)
+_CONTINUE = replace(_RESUME, workdir="same")
 
 
 def _lost_too_often(archive: Snapshot, job: int) -> bool:

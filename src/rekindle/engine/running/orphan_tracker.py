@@ -13,6 +13,7 @@ from rekindle.engine.running.orphans import (
     Findings,
     OrphanedWorker,
     OrphanGroup,
+    ThreadOf,
     drop_workers,
     is_current,
     resolve,
@@ -20,6 +21,7 @@ from rekindle.engine.running.orphans import (
     take_over_dead,
 )
 from rekindle.journal.records import Returned
+from rekindle.journal.requests import TOUCH_SECONDS
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, Runner
@@ -59,15 +61,15 @@ class OrphanTracker:
     Each round of a caller surveys the groups, reads their journals, writes in one transaction (`current`, an ingest,
     `resolve`), and calls `committed`. Only the transaction locks the store, and it looks at no process and no file."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, thread_of: ThreadOf = lambda _: None) -> None:
+        self._session, self._thread_of = session, thread_of
         self._groups: list[OrphanGroup] = []
         self._returned: set[str] = set()  # tokens given back since the last survey
         self._unsurveyed = False  # a group was taken over, or a journal read, since the last survey
         self._read_at = self._surveyed_at = 0.0  # monotonic
         self._findings: list[Findings] = []  # of the last survey
         self._resolved: list[tuple[Findings, bool]] = []  # in the present transaction; True: nothing is left
-        self._canceled: list[OrphanedWorker] = []  # whose attempts are to be canceled
+        self._canceled: list[tuple[OrphanedWorker, tuple[str, ...]]] = []  # tokens of attempts to be canceled
         self.found = FoundOrphans()
 
     def __bool__(self) -> bool:
@@ -113,6 +115,11 @@ class OrphanTracker:
             if number in group.active
         }
 
+    @property
+    def request_seconds(self) -> float:
+        """Return how long a request to a worker on another host may take to be read; 0: there is no such worker."""
+        return 0.0 if all(one.process.is_visible for one in self.workers()) else 2 * TOUCH_SECONDS
+
     def workers(self) -> Sequence[OrphanedWorker]:
         """Return the workers whose attempts are not all resolved."""
         return [worker for group in self._groups for worker in group.workers]
@@ -154,8 +161,8 @@ class OrphanTracker:
             drop_workers(found.group, found.group.workers if over else found.drained)
             if over:
                 self._drop(found.group)
-        for worker in self._canceled:
-            worker.process.cancel()
+        for worker, tokens in self._canceled:
+            worker.process.cancel(tokens)
         self._resolved, self._canceled = [], []
 
     def close(self) -> None:
@@ -169,7 +176,8 @@ class OrphanTracker:
         """Take over from dead runners, except those that other processes have taken over from. `keeper`: the id of
         this runner; None: this process is no runner."""
         held = {group.runner.id for group in self._groups}
-        more = take_over_dead(archive, (one for one in dead if one.id not in held), keeper, self._session.store.folder)
+        new = [one for one in dead if one.id not in held]
+        more = take_over_dead(archive, new, keeper, self._session.store.folder, self._thread_of)
         self._groups += more
         self._unsurveyed = self._unsurveyed or bool(more)
 
@@ -200,8 +208,9 @@ class OrphanTracker:
         for group in self._groups:
             wanted = {number for number, _ in archive.attempts.wanted_cancel(group.runner.id)}
             mine = [group.active[number] for number in wanted & group.active.keys()]
-            names = {one.worker for one in mine}
-            self._canceled += [worker for worker in group.workers if worker.worker in names]
+            names, tokens = {one.worker for one in mine}, tuple(one.token for one in mine)
+            asked = [one for one in group.workers if one.worker in names or one.process.has_queued]
+            self._canceled += [(worker, tokens) for worker in asked if tokens]
             found += mine
         return found
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +29,17 @@ from rekindle.engine.running.claims import give_back
 from rekindle.engine.running.ingest import JournalBatch, JournalReader
 from rekindle.engine.running.lost_attempts import declared_outputs, lost_end
 from rekindle.executors.dead_workers import AdoptedWorker, SurvivingProcesses, clear_up, kill_with_tokens
-from rekindle.journal.log import repair_end, seal_journal
+from rekindle.executors.elements import AdoptedElement
+from rekindle.journal.log import is_sealed, repair_end, seal_journal
 from rekindle.journal.paths import attempt_folder, clear_scratch, scratch_path
 from rekindle.journal.processes import host_name
-from rekindle.journal.records import Ended, Leaving, Record, Sealed
+from rekindle.journal.records import Closed, Ended, Leaving, Record, Sealed
 from rekindle.store.paths import with_partial, with_prints
 from rekindle.store.stored_paths import Convert, moved
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session
+    from rekindle.executors.placement_thread import PlacementThread
     from rekindle.store.archive import Snapshot, Transaction
 
 
@@ -59,25 +61,35 @@ class OrphanedWorker(msgspec.Struct):
         """Return whether the worker may have this attempt, and can still start it."""
         if self.drained or self.process.is_stuck:
             return False
-        return self._may_start is None or token in self._may_start
+        may_start = self.process.assigned if self._may_start is None else self._may_start
+        return may_start is None or token in may_start
 
     def read_journal(self) -> JournalBatch | None:
         """Return the new content of its journal.
 
         Seal a journal that does not exist yet. Kill the remaining processes of a worker that has ended."""
-        if self.journal.position == 0 and seal_journal(
-            self.journal.path, Sealed(f"pid {os.getpid()} on {host_name()}", time.time())
-        ):
+        if self.journal.position == 0 and self._seal():
             self.drained = True
             return None
         self._identify()
         self.process.watch()
         over = self.process.gone and not self.process.kill_session()
-        if over:
-            repair_end(self.journal.path)
-        batch = self._converted(self.journal.read())
+        if not self.process.is_visible:  # nothing is written to its journal
+            batch = self.journal.peek(final=over)
+            if batch is not None and not over and batch.is_cut_short:
+                return None
+        else:
+            if over:
+                repair_end(self.journal.path)
+            batch = self.journal.read()
         self.drained = over
-        return batch
+        return self._converted(batch)
+
+    def _seal(self) -> bool:
+        """Seal the journal if it does not exist and may be sealed. Return whether it is sealed."""
+        if not self.process.may_be_sealed:
+            return is_sealed(self.journal.path)
+        return seal_journal(self.journal.path, Sealed(f"pid {os.getpid()} on {host_name()}", time.time()))
 
     def peek_journal(self) -> JournalBatch | None:
         """Return the new content of its journal, and change nothing."""
@@ -93,6 +105,8 @@ class OrphanedWorker(msgspec.Struct):
         for record in batch.records if batch is not None else ():
             if isinstance(record, Leaving):
                 self._may_start = frozenset(record.tokens)
+            elif isinstance(record, Closed) and not self.process.is_visible:
+                self.process.closed = True
         if batch is None or self.convert is None:
             return batch
         return replace(batch, records=[_with_converted_paths(record, self.convert) for record in batch.records])
@@ -146,8 +160,12 @@ class Findings(msgspec.Struct, frozen=True):
     living: frozenset[str]  # workers whose processes run
 
 
+ThreadOf = Callable[[Runner], "PlacementThread | None"]
+"""Returns the thread that talks to the engine of a dead runner's elements; None: nobody asks it."""
+
+
 def take_over_dead(
-    archive: Transaction, dead: Iterable[Runner], keeper: int | None, store_folder: str
+    archive: Transaction, dead: Iterable[Runner], keeper: int | None, store_folder: str, thread_of: ThreadOf
 ) -> list[OrphanGroup]:
     """Take over from dead runners on behalf of the runner `keeper` (None: a command).
 
@@ -162,21 +180,23 @@ def take_over_dead(
             continue
         found = archive.runners.find(runner.id)
         assert found is not None
-        groups.append(orphans_of(archive, found, store_folder))
+        groups.append(orphans_of(archive, found, store_folder, thread_of))
     return groups
 
 
-def orphans_of(archive: Snapshot, runner: Runner, store_folder: str) -> OrphanGroup:
+def orphans_of(archive: Snapshot, runner: Runner, store_folder: str, thread_of: ThreadOf) -> OrphanGroup:
     """Return the workers and unfinished attempts of a runner."""
     convert = moved(runner.store or store_folder, store_folder)
-    workers = [
-        OrphanedWorker(
-            JournalReader(worker, Path(store_folder, path), position),
-            AdoptedWorker(pid, pid_start, runner.boot_id, runner.elsewhere),
-            convert,
+    workers = []
+    for worker, path, pid, pid_start, position in archive.runners.journals(runner.id):
+        journal = Path(store_folder, path)
+        where = (runner.boot_id, runner.elsewhere, runner.host, runner.pid_space, str(journal))
+        process = (
+            AdoptedWorker(pid, pid_start, *where)
+            if runner.offer is None or runner.offer.placement is None
+            else AdoptedElement(pid, pid_start, *where, store=store_folder, thread_of=lambda: thread_of(runner))
         )
-        for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
-    ]
+        workers.append(OrphanedWorker(JournalReader(worker, journal, position), process, convert))
     active = {attempt.id: attempt for attempt in archive.attempts.active(runner.id)}
     return OrphanGroup(runner, workers, active, store_folder)
 
@@ -207,7 +227,8 @@ def survey(session: Session, group: OrphanGroup, returned: Collection[str]) -> F
         outputs = {one.id: declared_outputs(archive, one, group.runner, group.store_folder) for one in lost}
     for one in known:
         _clear_up(group, one)
-    now = session.clock()
+    now, silent = session.clock(), {worker.worker for worker in group.workers if worker.process.is_silent}
+    known_ends = {worker.worker: worker.process.end_of_attempts() for worker in group.workers}
     return Findings(
         group,
         tuple(
@@ -217,6 +238,8 @@ def survey(session: Session, group: OrphanGroup, returned: Collection[str]) -> F
                 damages,
                 now,
                 canceled=one.id in wanted,
+                silent=one.worker in silent,
+                known=known_ends.get(one.worker or ""),
                 left=() if (declared := outputs[one.id]) is None else declared.find_partial(),
             )
             for one in lost

@@ -14,13 +14,14 @@ from rekindle.domain.errors import Refused, StoreError
 from rekindle.domain.models import Attempt, Job, Runner
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, ENDED, Cause, State
+from rekindle.domain.texts.display import some_names
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.presence import Presence, is_runner_alive, live_runners, presence, unadopted_runners
 from rekindle.engine.queries.selections import select
 from rekindle.engine.rerun import control
-from rekindle.engine.results import CancelResult, ReattachedJob, ReattachResult, ReconcileResult, some_names
+from rekindle.engine.results import CancelResult, ReattachedJob, ReattachResult, ReconcileResult
 from rekindle.engine.running.detached import release_canceled
 from rekindle.engine.running.ingest import failures_of, ingest
 from rekindle.engine.running.lease import LEASE_SECONDS
@@ -76,7 +77,7 @@ def reconcile(session: Session, *, looks: bool = False) -> ReconcileResult | Non
             )
     finally:
         tracker.close()
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return result if result.changed else None
 
 
@@ -180,11 +181,11 @@ def _orphaned_jobs(session: Session, selection: Selection) -> list[int]:
 def _dead_runners(archive: Snapshot, now: float, *, looks: bool) -> list[Runner]:
     """Return the dead runners whose orphans no living runner has adopted.
 
-    A runner that only its lease shows to be dead must have been expired for as long as a lease lasts, because clocks of
-    hosts differ."""
+    If only its lease shows that a runner is dead, the lease must have been expired for as long as a lease lasts: clocks
+    can be set, and a database server that was away may have kept the runner from renewing it."""
 
     def is_certain(runner: Runner) -> bool:
-        return presence(runner, now) is not Presence.EXPIRED or runner.expires + LEASE_SECONDS <= now
+        return presence(runner, now) is not Presence.EXPIRED or runner.expired_for(now) >= LEASE_SECONDS
 
     return [one for one in unadopted_runners(archive, now) if is_certain(one) and not (looks and one.elsewhere)]
 
@@ -219,7 +220,7 @@ def _resolve(session: Session, tracker: OrphanTracker) -> None:
             graces = write_with_paths(session.store.write, resolve)
             tracker.committed(batches)
             if graces and not canceling:
-                limit += CANCEL_SECONDS + max(graces)
+                limit += CANCEL_SECONDS + max(graces) + tracker.request_seconds
             canceling = bool(graces)
         if time.monotonic() > limit:
             return
@@ -244,16 +245,19 @@ def plan_reattach(session: Session, ids: Sequence[int]) -> ReattachResult:
     now = session.clock()
     with session.store.read() as archive:
         request = _reattach_request(archive, ids, now)
-        groups = [orphans_of(archive, runner, session.store.folder) for runner in request.dead.values()]
+        groups = [orphans_of(archive, runner, session.store.folder, lambda _: None) for runner in request.dead.values()]
         workers = [worker for group in groups for worker in group.workers]
         for worker in workers:
             worker.drained = not worker.journal.path.exists()  # reattaching would seal its journal
     batches = [batch for worker in workers if (batch := worker.peek_journal()) is not None]
     errors = RetryErrorSearch(session).search(failures_of(batches))
-    with tentative(session) as archive:
-        ingest(archive, batches, now, lambda _: True, errors)  # what retries would overwrite is not shown
-        after = _jobs_after(archive, request)
-        registered = archive.runners.alive()
+    if batches:
+        with tentative(session) as archive:
+            ingest(archive, batches, now, lambda _: True, errors)  # what retries would overwrite is not shown
+            after, registered = _jobs_after(archive, request), archive.runners.alive()
+    else:
+        with session.store.read() as archive:
+            after, registered = _jobs_after(archive, request), archive.runners.alive()
     found = tuple(_reattached(request, workers, {}, *after[job.id], job) for job in request.jobs)
     runners = live_runners(registered, now)
     for worker in workers:
@@ -282,7 +286,7 @@ def reattach(session: Session, ids: Sequence[int]) -> ReattachResult:
             runners = live_runners(archive.runners.alive(), now)
     finally:
         tracker.close()
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     reruns = tracker.found.reruns
     return ReattachResult(found, bool(runners), reruns[-1] if reruns else None)
 

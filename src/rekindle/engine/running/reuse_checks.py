@@ -52,7 +52,7 @@ class ReuseChecker:
     """Checks the reuse candidates of ready jobs, one batch at a time, while the runner claims other jobs."""
 
     def __init__(
-        self, session: Session, workflow: int | None, environment: Mapping[str, str], wake: Callable[[], None]
+        self, session: Session, workflow: int | None, environment: Mapping[str, str], wake: Callable[[], object]
     ) -> None:
         """`wake` is called in another thread when a batch has been checked."""
         self._session, self._workflow, self._environment, self._wake = session, workflow, environment, wake

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,10 +15,11 @@ from msgspec.structs import replace
 
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
-from rekindle.engine.notify import Notifier, notify
+from rekindle.engine.notify import Notifier, notify, notify_here
 from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
+from rekindle.engine.running.delay_timer import DelayTimer
 from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
 from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
 from rekindle.engine.running.lease import Lease, PeerWatch
@@ -25,11 +27,14 @@ from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.orphan_tracker import OrphanTracker
 from rekindle.engine.running.reuse_checks import ReuseChecker
 from rekindle.engine.running.statistics import ProgressReporter, RunStatistics, counts_of
+from rekindle.engine.running.time_left import TimeLeft
 from rekindle.store.archive import NotAlone
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
     from rekindle.engine.results import Progress, WorkOptions, WorkReport
+    from rekindle.engine.running.ingest import JournalBatch
+    from rekindle.engine.running.orphans import ThreadOf
     from rekindle.engine.running.signals import Interrupts, StopHandle
     from rekindle.engine.session import Session
     from rekindle.executors.pool import Executor, WorkerInfo
@@ -39,7 +44,7 @@ BATCH_SECONDS = 0.02
 """How long outcomes are collected before they are ingested together, while every worker has work queued."""
 
 IDLE_SECONDS = 2.0
-"""The longest time between two reads of the store: runners on other hosts cannot notify this one."""
+"""The longest time between two reads of the store: a notification may be lost."""
 
 START_SECONDS = 0.2
 """How long jobs wait for a busy worker before others are started for them, about twice as long as the start of a worker
@@ -48,8 +53,8 @@ takes. If more jobs are ready than there are slots, no time is lost: the others 
 RETURN_SECONDS = 1.0
 """How long a run that leaves its attempts waits for its workers to give back those that have not started."""
 
-CANCEL_SECONDS = 3.0
-"""How long an interrupted run waits, after the grace periods, for canceled attempts to end."""
+SIGNAL_SECONDS = 0.1
+"""How long a runner in an allocation waits for a SIGTERM after an attempt has failed: it may have got one too."""
 
 
 class RunnerLoop:
@@ -69,6 +74,7 @@ class RunnerLoop:
         show: Callable[[Progress], None] | None,
         slots: int,
         statistics: RunStatistics,
+        thread_of: ThreadOf,
     ) -> None:
         self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
         self._options, self._notifier, self._interrupts, self._stop = options, notifier, interrupts, stop
@@ -76,31 +82,34 @@ class RunnerLoop:
         self._lease, self._peer_watch = lease, PeerWatch(runner.id)
         self._tasks = TaskTemplates(session.store.folder)
         self._dispatcher = Dispatcher(executor, self._tasks, scope.total, slots)
-        self._to_start, self._start_at = 1, self._began  # workers, and when (monotonic)
-        self._orphans = OrphanTracker(session)
+        # Workers, and when (monotonic). One that can be filled only once is started for jobs that are known.
+        self._most_claims = slots * executor.supply.most
+        self._to_start, self._start_at = int(executor.supply.refills), self._began
+        self._orphans = OrphanTracker(session, thread_of)
         self._statistics = statistics
         self._errors = RetryErrorSearch(session)
         # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
         self._reuse_checks = ReuseChecker(
-            session, scope.workflow, os.environ, lambda: notify(scope.store_folder, [runner.id])
+            session, scope.workflow, os.environ, lambda: notify_here(scope.store_folder, [runner.id])
         )
         self._began_at = session.clock()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
         self._seen_version = -1
-        self._retry_timer = DelayTimer()
+        self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
         self._more_ready = True
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
         self._canceled_at: float | None = None
         self._leave_at: float | None = None  # the run ends by then, without the attempts that run
         self._kill_at: float | None = None
+        self._gave_up = False  # elements did not end in time, and are left to the next runner
         self._interrupts_handled = 0
 
     def run(self) -> WorkReport:
         """Work until no job is left to run or to wait for."""
         self._adopt_orphans()
-        notify(self._scope.store_folder, self._peer_watch.peers)
+        notify(self._session.store, self._peer_watch.peers)
         try:
             self._handle_stop_requests()
             while True:
@@ -121,16 +130,18 @@ class RunnerLoop:
     @property
     def leaves(self) -> bool:
         """Return whether the run ends while attempts run, which then continue without it."""
-        return self._leaving and self._dispatcher.busy
+        return (self._leaving or self._gave_up) and self._dispatcher.busy
 
     # --- one iteration
 
     def _iterate(self) -> None:
-        ended_workers = [worker.name for worker in self._executor.gone()]
+        gone = self._executor.gone()
+        ended_workers, unreported = [one.name for one in gone], [end for one in gone for end in one.ends]
         started = self._start_workers(len(ended_workers))
         surveyed = self._orphans.survey()
         own, adopted = self._dispatcher.read_journals(), self._orphans.read_journals()
         batches = own + adopted
+        ended = self._allocation_ended(batches)
         version = self._session.store.data_version()
         store_changed = version != self._seen_version
         checked, now = self._reuse_checks.done, self._session.clock()
@@ -139,12 +150,14 @@ class RunnerLoop:
         news = batches or ended_workers or started or store_changed or self._more_ready or self._dispatcher.returned
         if not (news or surveyed or resolvable or checked or due or clock_set_back):
             return
-        errors, paths = self._errors.search(failures_of(batches)), KnownPaths()
-        scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._dispatcher.slots)
+        errors, paths = self._errors.search(failures_of(batches, unreported)), KnownPaths()
+        scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._most_claims)
+        errors = replace(errors, most=self._statistics.retries_left(self._options.retries_at_most))
         alone = bool(surveyed or checked or clock_set_back or self._concerns_others(now))
         while True:
             with suppress(UnknownPath, NotAlone), self._lease.write(now, alone=alone) as archive:
-                result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
+                ends_found = [*unreported, *self._orphans.current(archive)]
+                result = ingest(archive, batches, now, paths.exists, errors, ends_found, ended)
                 rerun_lost(archive, result, now, paths.exists)
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
@@ -164,11 +177,12 @@ class RunnerLoop:
             alone = True
             paths.look()
         self._count_ends(counts)
+        self._statistics.count_retries(result.retries, result.not_retried)
         self._iterated = time.monotonic()
         self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
             self._more_ready = ends or due or clock_set_back
-        notify(self._scope.store_folder, ())
+        notify_here(self._scope.store_folder, ())
         if checked:
             self._reuse_checks.committed()
             self._statistics.reinstated += reinstated
@@ -179,7 +193,15 @@ class RunnerLoop:
         if claims is not None:
             self._assign(claims)
         self._dispatcher.cancel(wanted)
-        notify(self._scope.store_folder, [one for one in peers if one != self._runner.id])
+        notify(self._session.store, [one for one in peers if one != self._runner.id])
+
+    def _allocation_ended(self, batches: Sequence[JournalBatch]) -> float | None:
+        """Return when the allocation ended (seconds since the epoch), or None. If a SIGTERM has ended an attempt, the
+        batch system may be sending one to every process: wait for this one's."""
+        if self._options.allocation is not None and self._time_left.ended is None and failures_of(batches):
+            time.sleep(SIGNAL_SECONDS)
+            self._handle_stop_requests()
+        return self._time_left.ended
 
     def _concerns_others(self, now: float) -> bool:
         """Return whether the next transaction changes other jobs than those that this runner claims or has claimed."""
@@ -254,7 +276,10 @@ class RunnerLoop:
         released = {
             one.assignment.attempt
             for one in returned
-            if self._stopping or one.assignment.attempt in canceled or average(one.template) == math.inf
+            if self._stopping
+            or one.assignment.attempt in canceled
+            or average(one.template) == math.inf
+            or not self._time_left.suffices(one.resources)
         }
         if released:
             give_back(archive, sorted(released), now)
@@ -266,7 +291,9 @@ class RunnerLoop:
         # Returned attempts go to idle workers before new claims.
         workers = [one for one in dispatcher.open_workers() if not dispatcher.returned or not one.idle]
         absent = 0 if dispatcher.returned else dispatcher.absent
-        free, most = dispatcher.free(), self._attempts_left
+        free, most = self._time_left.limit(dispatcher.free()), self._attempts_left
+        if self._time_left.seconds is not None:
+            scope = replace(scope, total=self._time_left.limit(scope.total), time_left=self._time_left)
         claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, most, absent)
         self._count_claims(sum(map(len, claims.work.values())))
         self._statistics.never_fit = dict(claims.never_fit)
@@ -296,8 +323,9 @@ class RunnerLoop:
         handles = self._orphans.handles
         if not self._stopping:
             handles = (*handles, *self._peer_watch.handles)
-        readable = self._executor.wait(self._timeout(), (self._notifier.fd, self._interrupts.fd, *handles))
-        if self._notifier.fd in readable:
+        notifiers = self._notifier.handles
+        readable = self._executor.wait(self._timeout(), (*notifiers, self._interrupts.fd, *handles))
+        if any(handle in readable for handle in notifiers):
             self._notifier.drain()
             self._seen_version = -1
         if self._interrupts.fd in readable:
@@ -324,6 +352,8 @@ class RunnerLoop:
             dues += [self._peer_watch.due, self._start_at]
         if self._limit is not None and self._may_time_out:
             dues.append(self._began + self._limit)
+        if self._time_left.ended is None:
+            dues.append(self._time_left.due)
         if self._leave_at is not None and self._leaving:
             dues.append(self._leave_at)
         elif self._kill_at is not None:
@@ -344,14 +374,22 @@ class RunnerLoop:
             if self._options.wait_timeout is not None:
                 self._leave()
             self._drain()
-        if self._kill_at is not None and now > self._kill_at:
+        if now >= self._time_left.due:
+            self._end_attempts_in_time()
+        if self._kill_at is not None and now > self._kill_at and not self._gave_up:
             self._executor.close(grace=0.0)
+            self._gave_up = not self._executor.supply.refills  # an engine may be away: its elements are left
 
     def _handle_stop_requests(self) -> None:
         if self._stop.is_stopped and not self._stopping:
             self._drain()
         interrupted = self._interrupts.count > self._interrupts_handled
+        if interrupted and self._options.allocation is not None and self._interrupts.first is signal.SIGTERM:
+            self._end_attempts_in_time()  # the batch system announces the end
+            interrupted = False
         self._interrupts_handled = self._interrupts.count
+        if self._stop.terminates:
+            self._end_attempts_in_time()
         if interrupted and self._options.leave_on_interrupt:
             self._leave()
             self._drain()
@@ -364,7 +402,16 @@ class RunnerLoop:
             self._drain()
         grace = self._dispatcher.cancel_all()
         if first:
-            self._kill_at = time.monotonic() + grace + CANCEL_SECONDS
+            self._kill_at = time.monotonic() + grace + self._executor.supply.cancel_seconds
+
+    def _end_attempts_in_time(self) -> None:
+        """Before the allocation ends, give back what has not started and cancel what runs, once. Its jobs run again."""
+        if self._time_left.ended is not None or self._canceled_at is not None:
+            return
+        self._time_left.ended, self._timed_out = self._session.clock(), True
+        self._drain()
+        grace = self._dispatcher.cancel_all(self._time_left.name)
+        self._kill_at = time.monotonic() + grace + self._executor.supply.cancel_seconds
 
     def _leave(self) -> None:
         """End the run soon, and let the attempts that run continue without it."""
@@ -387,7 +434,7 @@ class RunnerLoop:
     def _finished(self) -> bool:
         dispatcher = self._dispatcher
         overdue = self._leave_at is not None and time.monotonic() > self._leave_at
-        if self._leaving and not dispatcher.returned and (overdue or not dispatcher.has_queued):
+        if self._gave_up or (self._leaving and not dispatcher.returned and (overdue or not dispatcher.has_queued)):
             return True
         if dispatcher.returned or self._more_ready or dispatcher.busy or dispatcher.has_retired:
             return False
@@ -434,58 +481,18 @@ class RunnerLoop:
         stuck = dict(self._stuck())
         with self._session.store.read() as archive:
             counts = counts_of(archive, self._scope.workflow)
+            self._statistics.find_quarantined(archive, self._session.clock())
             decided = archive.canaries.decided(self._scope.workflow, self._began_at)
             named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
         left = self.leaves or any(counts.get(state) for state in (State.READY, State.WAITING))
         interrupted = self._canceled_at is not None or (self._leaving and not self._timed_out)
         timed_out = self._timed_out and left
         report = self._statistics.report(counts, interrupted=interrupted, timed_out=timed_out)
-        signal, stopped = self._interrupts.first, self._stop.is_stopped
-        return replace(report, stuck=named, canaries=tuple(decided), signal=signal, stopped=stopped)
+        first = self._interrupts.first if interrupted or self._time_left.ended is None else None
+        stopped = self._stop.is_stopped
+        return replace(report, stuck=named, canaries=tuple(decided), signal=first, stopped=stopped)
 
     def _stuck(self) -> list[tuple[int, tuple[int, ...]]]:
         """Return (job, pids) of orphaned attempts whose processes cannot be killed, within the runner's scope."""
         here = self._scope.workflow
         return [(one.job, pids) for one, pids in self._orphans.stuck().values() if here in (None, one.workflow)]
-
-
-_DRIFT_SECONDS = 1.0
-"""How far the wall clock may fall behind the monotonic clock without counting as set back."""
-
-
-class DelayTimer:
-    """The time of the next delayed job.
-
-    It is reached when the wall clock shows it, or when as much time has passed as was left when it was set: a wall
-    clock that is set back delays no job."""
-
-    def __init__(self) -> None:
-        self._date: float | None = None
-        self._at = math.inf  # monotonic
-        self._ahead = math.inf  # of the monotonic clock, at the last call of `was_set_back`
-
-    @property
-    def is_set(self) -> bool:
-        """Return whether a job is delayed."""
-        return self._date is not None
-
-    def set(self, date: float | None, now: float) -> None:
-        """Set the time, or None; the wall clock shows `now`. Setting the same time again changes nothing."""
-        if date != self._date:
-            self._date = date
-            self._at = math.inf if date is None else time.monotonic() + date - now
-
-    def was_set_back(self, now: float) -> bool:
-        """Return whether the wall clock, which shows `now`, was set back since the last call; True at first."""
-        before, self._ahead = self._ahead, now - time.monotonic()
-        return self._ahead < before - _DRIFT_SECONDS
-
-    def seconds(self, now: float) -> float:
-        """Return the seconds left: 0 when the time is reached, infinity when none is set."""
-        if self._date is None:
-            return math.inf
-        return max(0.0, min(self._date - now, self._at - time.monotonic()))
-
-    def latest(self, now: float) -> float:
-        """Return the latest time whose jobs are due: the set one if it is reached, and at least `now`."""
-        return max(now, self._date) if self._date is not None and self.seconds(now) == 0 else now

@@ -25,7 +25,7 @@ class StopHandle:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wakers: list[Callable[[], None]] = []
-        self._stopped = self._canceling = False
+        self._stopped = self._canceling = self._terminating = False
 
     @property
     def is_stopped(self) -> bool:
@@ -44,6 +44,18 @@ class StopHandle:
         with self._lock:
             self._canceling |= cancel
             self._stopped = True
+            for wake in self._wakers:
+                wake()
+
+    @property
+    def terminates(self) -> bool:
+        """Return whether `terminate` was called."""
+        return self._terminating
+
+    def terminate(self) -> None:
+        """End the runs as SIGTERM ends one in an allocation: running attempts are ended, and their jobs run again."""
+        with self._lock:
+            self._terminating = True
             for wake in self._wakers:
                 wake()
 

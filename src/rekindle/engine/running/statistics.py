@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from rekindle.domain.batches.quarantine import covered_jobs
 from rekindle.domain.states import State
+from rekindle.engine.queries.workflow_queries import quarantined_jobs
 from rekindle.engine.results import OrphanCounts, Progress, WorkReport
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ class RunStatistics(msgspec.Struct):
     canceled_jobs: set[int] = msgspec.field(default_factory=set)
     never_fit: dict[int, tuple[str, str]] = msgspec.field(default_factory=dict)
     warnings: list[str] = msgspec.field(default_factory=list)
+    quarantined: set[int] = msgspec.field(default_factory=set)  # of `failed_jobs`
+    retries: int = 0  # by policies
+    not_retried: int = 0  # because there were enough retries in this run
 
     def count_end(self, job: int, state: State, *, requeued: bool) -> None:
         """Count the end of an attempt. `requeued`: its job runs again automatically, so it has not failed yet."""
@@ -52,16 +57,31 @@ class RunStatistics(msgspec.Struct):
             self.cancels += 1
             self.canceled_jobs.add(job)
 
+    def retries_left(self, most: int | None) -> int | None:
+        """Return how many retries are left of `most` in this run; None: any number."""
+        return None if most is None else max(0, most - self.retries)
+
+    def count_retries(self, retries: int, not_retried: int) -> None:
+        """Count jobs that run again as their policies say, and those that do not because there were enough retries."""
+        self.retries += retries
+        self.not_retried += not_retried
+
+    def find_quarantined(self, archive: Snapshot, now: float) -> None:
+        """Find out which of the failed jobs are in quarantine."""
+        failed = sorted(self.failed_jobs)
+        for workflow in archive.workflows.of_jobs(failed) if failed else ():
+            self.quarantined |= covered_jobs(quarantined_jobs(archive, workflow.id, now)) & self.failed_jobs
+
     def report(self, counts: Mapping[State, int], *, interrupted: bool, timed_out: bool) -> WorkReport:
         """Return the report of the run.
 
-        Its exit code is 5 if interrupted, 6 if timed out, 2 with failed jobs, 5 with canceled jobs, 1 with jobs that
-        can never fit here, else 0."""
+        Its exit code is 5 if interrupted, 6 if timed out, 2 with failed jobs that are not in quarantine, 5 with
+        canceled jobs, 1 with jobs that can never fit here, else 0."""
         if interrupted:
             code = 5
         elif timed_out:
             code = 6
-        elif self.failed_jobs:
+        elif self.failed_jobs - self.quarantined:
             code = 2
         elif self.canceled_jobs:
             code = 5
@@ -81,6 +101,8 @@ class RunStatistics(msgspec.Struct):
             retried=self.retried,
             damaged=tuple(self.damaged),
             warnings=tuple(self.warnings),
+            not_retried=self.not_retried,
+            quarantined=len(self.quarantined & self.failed_jobs),
         )
 
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rekindle.domain.errors import BadValue, Refused, StoreError, StoreUnreachable
-from rekindle.domain.models import Runner, RunnerCapacity, Workflow
+from rekindle.domain.errors import Refused, StoreError, StoreUnreachable
 from rekindle.domain.packing import capacity_of
 from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_duration
-from rekindle.engine.machine import capacity_owner, memory, processors, raise_file_limit
+from rekindle.engine.allocation import find_allocation
+from rekindle.engine.hooks import end_run, hooks_watched
+from rekindle.engine.machine import capacity_owner, raise_file_limit
 from rekindle.engine.notify import Notifier
 from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder, workflows_without_folder
 from rekindle.engine.presence import this_process
 from rekindle.engine.queries.selections import find_workflow
 from rekindle.engine.running.claims import ClaimScope
 from rekindle.engine.running.detached import release_canceled
+from rekindle.engine.running.executor_choice import (
+    LOCAL,
+    EngineThreads,
+    load_executor,
+    offer_of,
+    processors_of,
+    with_executor,
+)
 from rekindle.engine.running.lease import LEASE_SECONDS, Lease
 from rekindle.engine.running.runner_loop import RunnerLoop
 from rekindle.engine.running.signals import Interrupts, StopHandle
 from rekindle.engine.running.statistics import RunStatistics
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Runner, Workflow
     from rekindle.engine.results import Progress, WorkOptions, WorkReport
     from rekindle.engine.session import Session
     from rekindle.executors.pool import Executor
@@ -51,21 +62,50 @@ def work(
 
     The first SIGINT, SIGTERM or SIGHUP cancels running attempts, records that, and ends the run with `interrupted`; a
     second SIGINT or SIGTERM skips grace periods. With `leave_on_interrupt`, running attempts continue instead. `stop`
-    ends the run from another thread. Where an exception ends the run, Superseded among them, running attempts continue,
-    and the next runner ingests their outcomes. Raise Refused in a process of a job that the run would wait for. `show`
-    is called with the progress a few times a second. `executor` replaces the one that the options name.
+    ends the run from another thread. In an allocation, its size bounds what runs at once; a grace period before its
+    end, or at a SIGTERM, running attempts are canceled, their jobs become ready again, and the run ends.
+
+    Where an exception ends the run, Superseded among them, running attempts continue, and the next runner ingests their
+    outcomes. Raise Refused in a process of a job that the run would wait for. `show` is called with the progress a few
+    times a second. `executor` replaces the one that the options name.
 
     Where the store's database server stops answering, running attempts continue; once it answers again, within
     OUTAGE_SECONDS, another runner of this process adopts them. Otherwise StoreUnreachable ends the run.
+
+    Hooks of workflows whose runs have ended run before this returns.
     """
-    statistics, began = RunStatistics(), time.monotonic()
+    workflow = find_workflow(session, options.workflow).id if options.workflow else None
+    with session.store.read() as archive:
+        first = archive.queue.next_attempt()
+    with hooks_watched(session, options):
+        report = _run_through_outages(session, options, show, executor, stop)
+    end_run(session, workflow, report, first)
+    return report
+
+
+def _run_through_outages(
+    session: Session,
+    options: WorkOptions,
+    show: Callable[[Progress], None] | None,
+    executor: Executor | None,
+    stop: StopHandle | None,
+) -> WorkReport:
+    options, statistics, began = with_executor(options, os.environ), RunStatistics(), time.monotonic()
+    if options.executor == LOCAL and options.allocation is None:
+        options = replace(options, allocation=find_allocation(os.environ, session.note))
+    runner: Runner | None = None  # the last one, whose server stopped answering
     while True:
         try:
             return _run(session, _with_time_left(options, began), show, executor, stop, statistics)
         except _Outage as outage:
             if executor is not None or options.most is not None:
                 raise outage.error from None
-            _wait_for_server(session, outage, stop)
+            error, runner = outage.error, outage.runner
+        except StoreUnreachable as found:
+            if runner is None:
+                raise
+            error = found  # the server stopped again before the next runner was registered
+        _wait_for_server(session, error, runner, stop)
 
 
 class _Outage(Exception):
@@ -83,20 +123,20 @@ def _with_time_left(options: WorkOptions, began: float) -> WorkOptions:
     return replace(options, wait_timeout=wait, claim_for=claim)
 
 
-def _wait_for_server(session: Session, outage: _Outage, stop: StopHandle | None) -> None:
+def _wait_for_server(session: Session, error: StoreUnreachable, runner: Runner, stop: StopHandle | None) -> None:
     """Wait until the server answers, and mark the runner as dead, so that the next one adopts its attempts. Raise the
-    error of the outage once OUTAGE_SECONDS have passed, or `stop` was called."""
+    error once OUTAGE_SECONDS have passed, or `stop` was called."""
     if session.note is not None:
-        session.note(f"{outage.error.message}; running jobs go on; trying again for {format_duration(OUTAGE_SECONDS)}")
+        session.note(f"{error.message}; running jobs go on; trying again for {format_duration(OUTAGE_SECONDS)}")
     limit = time.monotonic() + OUTAGE_SECONDS
     while True:
         try:
             with session.store.write() as archive:
-                archive.runners.abandon(outage.runner.id, outage.runner.epoch)
+                archive.runners.abandon(runner.id, runner.epoch)
             return
         except StoreUnreachable:
             if time.monotonic() >= limit or (stop is not None and stop.is_stopped):
-                raise outage.error from None
+                raise error from None
             time.sleep(OUTAGE_POLL_SECONDS)
 
 
@@ -111,35 +151,37 @@ def _run(
     """Run as `work` does, with one runner. Raise _Outage if the database server stops answering it."""
     workflow = _checked_workflow(session, options)
     stopped = {} if workflow is not None else _without_folder(session)
-    slots = options.slots or processors()
-    raise_file_limit(slots)
     release_canceled(session)
-    executor, stop = executor or load_executor(options.executor, session), stop or StopHandle()
-    offer = offer_of(options, slots, workflow.id if workflow else None)
-    place, now = this_process(), session.clock()
-    with session.store.write() as archive:
-        archive.queue.ready(0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
-        runner = archive.runners.register(place, executor.name, slots, now, LEASE_SECONDS, options.label, offer)
-    lease = Lease(session, runner)
-    scope = ClaimScope(
-        offer.workflow,
-        capacity_of(offer),
-        runner.id,
-        session.store.folder,
-        runner.host,
-        options.only,
-        options.place,
-        stopped,
-        owner=capacity_owner(capacity_of(offer)),
-    )
+    executor, stop = executor or load_executor(options, session), stop or StopHandle()
+    slots = options.slots or executor.supply.workers or processors_of(options)
+    raise_file_limit(slots)
+    try:
+        runner = _register(session, options, executor, slots, workflow.id if workflow else None)
+    except BaseException:  # a runner that is refused, or interrupted, leaves no worker and no open file
+        executor.leave()
+        raise
+    lease, scope = Lease(session, runner), _claim_scope(session, options, runner, stopped)
     try:
         with (
-            closing(Notifier(session.store.folder, runner.id)) as notifier,
+            closing(Notifier(session.store.folder, runner.id, listener=session.store.listen(runner.id))) as notifier,
             stop.waking(notifier.notify),
             Interrupts() as interrupts,
+            closing(EngineThreads(session, options, executor, notifier)) as threads,
         ):
             loop = RunnerLoop(
-                session, executor, runner, lease, scope, options, notifier, interrupts, stop, show, slots, statistics
+                session,
+                executor,
+                runner,
+                lease,
+                scope,
+                options,
+                notifier,
+                interrupts,
+                stop,
+                show,
+                slots,
+                statistics,
+                threads.of,
             )
             report = loop.run()
             if loop.leaves:
@@ -156,6 +198,31 @@ def _run(
         _abandon(session, runner)
         raise
     return replace(report, held=held)
+
+
+def _register(session: Session, options: WorkOptions, executor: Executor, slots: int, workflow: int | None) -> Runner:
+    offer, place = offer_of(options, slots, workflow, placed=not executor.supply.refills), this_process()
+    with session.store.write() as archive:
+        archive.queue.ready(0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
+        return archive.runners.register(
+            place, executor.name, slots, session.clock(), LEASE_SECONDS, options.label, offer
+        )
+
+
+def _claim_scope(session: Session, options: WorkOptions, runner: Runner, stopped: Mapping[int, str]) -> ClaimScope:
+    assert runner.offer is not None
+    total = capacity_of(runner.offer)
+    return ClaimScope(
+        runner.offer.workflow,
+        total,
+        runner.id,
+        session.store.folder,
+        runner.host,
+        options.only,
+        options.place,
+        stopped,
+        owner=capacity_owner(total),
+    )
 
 
 def _without_folder(session: Session) -> dict[int, str]:
@@ -216,26 +283,3 @@ def _abandon(session: Session, runner: Runner) -> None:
             archive.runners.abandon(runner.id, runner.epoch)
     except StoreError:
         return  # the end of this process will show it
-
-
-def offer_of(options: WorkOptions, slots: int, workflow: int | None = None) -> RunnerCapacity:
-    """Return the capacity that a runner with these options offers to jobs."""
-    return RunnerCapacity(
-        cpus=float(max(slots, processors())),
-        memory=options.memory if options.memory is not None else memory(),
-        gpus=options.gpus,
-        licences=dict(options.licences),
-        workflow=workflow,
-        chosen=options.only is not None,
-    )
-
-
-def load_executor(name: str, session: Session) -> Executor:
-    """Return the executor of that name. Its module is imported only now."""
-    if name == "local":
-        from rekindle.executors.local import LocalExecutor
-
-        return LocalExecutor(session.store.folder)
-    if name in ("slurm", "dask"):
-        raise BadValue(f"the {name} executor is not there yet", hint="--executor local")
-    raise BadValue(f"unknown executor {name!r}", hint="executors are local, slurm, dask")

@@ -37,6 +37,7 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
+from rekindle.domain.texts.function_source import shown_call
 from rekindle.domain.texts.patterns import glob_base, is_glob
 from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.staleness.contents import (
@@ -375,7 +376,7 @@ def _compared_definition(one: _AttemptMeasure) -> Iterable[ComparedPart]:
     yield from (ComparedPart(ReasonKind.PARAMETER, ".".join(path)) for path in sorted(used.params))
     yield from (ComparedPart(ReasonKind.PARAMETER, ".".join(("matrix", *path))) for path in sorted(used.matrix))
     for name in functions_called(steps):
-        yield ComparedPart(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, name)
+        yield ComparedPart(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, shown_call(name))
 
 
 def _external_reasons(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.graph import nearest_start
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.rerun.plan import Reason, ReasonKind
-from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.domain.states import ACTIVE, ENDED, State, may_have_started
 from rekindle.engine.session import Session
 from rekindle.engine.staleness.contents import ReadProgress, read_contents
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
@@ -82,6 +82,7 @@ class Explanation(msgspec.Struct, frozen=True):
     recorded: bool = True  # the dependencies of its attempt were recorded
     failed: Attempt | None = None  # its live attempt, which failed or was canceled
     again: AutomaticRerun | None = None  # it was reset by the engine, not by a user
+    forbidden: str = ""  # why it is not run again, whatever has changed: it must not run twice
 
     @property
     def stale(self) -> bool | None:
@@ -149,10 +150,12 @@ def explain(
         awaited = archive.queue.blocking_attempts(jobs)
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
         again = _automatic_reruns(archive, [job.id for job in rows.values() if job.attempts and job.state not in ENDED])
+        forbidden = forbidden_reruns(archive, archive.jobs.get(every))
     measured, found = assess(session, every, progress, strict=strict)
     children: dict[int, list[int]] = {}
     for child, parent in edges:
-        children.setdefault(parent, []).append(child)
+        if parent not in forbidden:
+            children.setdefault(parent, []).append(child)
     stale = [job for job, one in found.items() if one.reasons]
     nearest = nearest_start(children, stale)
     names = _names(session, {nearest[job] for job in jobs if job in nearest})
@@ -170,6 +173,7 @@ def explain(
             mentioned=parts[one.job.id][1] if one.job.id in parts else (),
             recorded=one.job.id not in found or found[one.job.id].recorded,
             again=again.get(one.job.id),
+            forbidden=forbidden.get(one.job.id, ""),
         )
         for one in explanations
     ]
@@ -182,6 +186,23 @@ def _automatic_reruns(archive: Snapshot, jobs: Sequence[int]) -> dict[int, Autom
     due = archive.reruns.retried([one.job for one in last if kinds[one.id] == "retry"])
     retries = {job: reason.detail for job, attempt, reason in due if attempt is None}
     return {one.job: AutomaticRerun(kinds[one.id], one, retries.get(one.job, {})) for one in last}
+
+
+def forbidden_reruns(archive: Snapshot, jobs: Collection[Job]) -> dict[int, str]:
+    """Return, by job, why those that must not run twice do not run again: the reason in their definition."""
+    reasons = {
+        number: template.rerun_forbidden
+        for number, (_, template) in archive.workflows.templates_by_id({job.template for job in jobs}).items()
+        if template.rerun_forbidden
+    }
+    if not reasons:
+        return {}
+    live = archive.jobs.live([job.id for job in jobs if job.template in reasons])
+    return {
+        job.id: reasons[job.template]
+        for job in jobs
+        if (one := live.get(job.id)) is not None and may_have_started(one.state, one.cause, one.started)
+    }
 
 
 def _names(session: Session, jobs: Iterable[int]) -> dict[int, str]:

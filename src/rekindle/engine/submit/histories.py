@@ -50,7 +50,7 @@ def import_workflows(session: Session, workflows: Sequence[PastWorkflow], source
         imported = _write_workflows(archive, workflows, source, now)
         registered = archive.runners.alive()
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return imported
 
 

@@ -66,7 +66,7 @@ def revise_workflow(
         gone = "" if exists(known.directory) else ", which is missing"
         raise SubmitRefused(
             f"this store has a workflow {known.name!r} from another folder, {known.directory}{gone}",
-            hint="--as NAME submits this one under a name of its own",
+            hint="--as NAME submits this one under a name of its own; `rekindle init` makes a store here",
         )
     moved = _replaced_source(known, definition, revise)
     definition = with_stored_names(archive, known, definition)

@@ -27,6 +27,7 @@ from rekindle.journal.trees import remove_tree
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner, Workflow
     from rekindle.store.archive import Snapshot, Transaction
+    from rekindle.store.workflows import StoreProgress
 
 
 def submit(
@@ -37,8 +38,9 @@ def submit(
     new: bool = False,
     revision_of: int | None = None,
     revise: bool = False,
+    progress: StoreProgress | None = None,
 ) -> SubmitResult:
-    """Store a definition.
+    """Store a definition. `progress` is called while a new workflow is stored.
 
     An unknown name, or `new`: a new workflow. A known name from the same folder, or the id of a workflow as
     `revision_of`: the next revision, or nothing if definition and parameters are unchanged. SubmitRefused if the
@@ -55,13 +57,13 @@ def submit(
         submitted = (
             revise_workflow(archive, known, definition, now, paths.exists, revise=revise)
             if known
-            else _create_workflow(archive, definition, now)
+            else _create_workflow(archive, definition, now, progress)
         )
         return submitted, archive.runners.alive()
 
     submitted, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
     return submitted
 
 
@@ -112,8 +114,10 @@ def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int 
     return known
 
 
-def _create_workflow(archive: Transaction, definition: Definition, now: float) -> SubmitResult:
-    workflow = archive.workflows.add(definition, now)
+def _create_workflow(
+    archive: Transaction, definition: Definition, now: float, progress: StoreProgress | None = None
+) -> SubmitResult:
+    workflow = archive.workflows.add(definition, now, progress=progress)
     archive.events.add(now, "submitted", workflow, {"name": definition.name, "jobs": len(definition.jobs)})
     return SubmitResult(workflow, definition.name, revision=1, jobs=len(definition.jobs), created=True)
 
@@ -128,7 +132,7 @@ def archive_workflow(session: Session, workflow: int, back: bool = False) -> Non
         archive.events.add(now, "unarchived" if back else "archived", workflow, {})
         registered = archive.runners.alive()
     runners = live_runners(registered, now)
-    notify(session.store.folder, runners)
+    notify(session.store, runners)
 
 
 def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> None:

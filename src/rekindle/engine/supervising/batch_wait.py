@@ -5,23 +5,23 @@ from __future__ import annotations
 import enum
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.errors import BadValue, StoreUnavailable
-from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.notify import Notifier
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.presence import live_runners
+from rekindle.engine.queries.workflow_queries import RemainingWork, remaining_work
 from rekindle.engine.results import NoLiveRunner, WorkReport
 from rekindle.engine.running.reconcile import WATCH_SECONDS, DeadRunnerWatch
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
+    from rekindle.engine.running.signals import StopHandle
     from rekindle.engine.session import Session
-    from rekindle.store.archive import Snapshot
 
 MAX_FAILED_READS = 5
 """Consecutive reads of an unavailable store after which waiting fails."""
@@ -31,26 +31,6 @@ MIN_POLL_SECONDS = 0.05
 
 RunBatch = Callable[[float | None], WorkReport]
 """Runs the workflow's jobs until none is left to run. Starts nothing new after that many seconds (None: no limit)."""
-
-
-class RemainingWork(msgspec.Struct, frozen=True):
-    """The jobs of a workflow that are claimed or running, and those that may be claimed, now or after a delay."""
-
-    active: int = 0
-    claimable: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.active or self.claimable)
-
-
-def remaining_work(archive: Snapshot, workflow: int) -> RemainingWork:
-    """Count the remaining work of a workflow, without reading its jobs. Held jobs, and jobs that wait for failed ones,
-    do not count."""
-    found = archive.workflows.find(workflow)
-    counts: Mapping[State, int] = found.counts if found is not None else {}
-    ready = counts.get(State.READY, 0)
-    held = sum(archive.jobs.count_held(workflow).values()) if ready else 0
-    return RemainingWork(sum(counts.get(state, 0) for state in ACTIVE), ready - held)
 
 
 class WaitOutcome(enum.Enum):
@@ -79,8 +59,11 @@ class BatchWaiter:
         notifier: Notifier,
         run: RunBatch | None,
         report_idle: Callable[[NoLiveRunner], None],
+        stop: StopHandle | None = None,
     ) -> None:
-        """`run`: runs the workflow's jobs; None: other runners do. `report_idle`: called when no runner is alive."""
+        """`run`: runs the workflow's jobs; None: other runners do. `report_idle`: called when no runner is alive.
+        `stop` ends the wait from another thread."""
+        self._stop = stop
         self._session, self._workflow, self._limits = session, workflow, limits
         self._notifier, self._run, self._report_idle = notifier, run, report_idle
         self._watch = DeadRunnerWatch(session)
@@ -91,7 +74,10 @@ class BatchWaiter:
         limit = self._limits.limit
         deadline = None if limit is None else time.monotonic() + limit
         if self._run is None:
-            return WaitOutcome.RESTED if self._rests_by(deadline) else WaitOutcome.TIMED_OUT
+            rested = self._rests_by(deadline)
+            if self._is_stopped:
+                return WaitOutcome.INTERRUPTED
+            return WaitOutcome.RESTED if rested else WaitOutcome.TIMED_OUT
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             report = self._run(left)
@@ -107,6 +93,10 @@ class BatchWaiter:
                 return WaitOutcome.RESTED
             if deadline is not None and time.monotonic() >= deadline:
                 return WaitOutcome.TIMED_OUT
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_stopped
 
     def _rests_by(self, deadline: float | None, *, rests_without_runner: bool = False) -> bool:
         """Wait until the workflow is at rest, at most until `deadline`. Return whether it is.
@@ -132,8 +122,10 @@ class BatchWaiter:
             poll = self._limits.poll
             if left.active and not has_runner:  # no process notifies this one when orphans end
                 poll = min(poll, WATCH_SECONDS)
+            if self._stop is not None:
+                poll = min(poll, WATCH_SECONDS)
             seconds = poll if deadline is None else min(poll, deadline - time.monotonic())
-            if seconds <= 0:
+            if seconds <= 0 or self._is_stopped:
                 return False
             self._notifier.wait(seconds)
             time.sleep(MIN_POLL_SECONDS)

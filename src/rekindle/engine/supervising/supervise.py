@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import GroupOutcome
+from rekindle.domain.batches.quarantine import is_in_force, utc_day
 from rekindle.domain.batches.supervision import (
     BatchJob,
     GroupKeys,
@@ -38,21 +39,24 @@ from rekindle.domain.batches.supervision_report import (
 )
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused
 from rekindle.domain.rerun.request import How, Requests
+from rekindle.engine.hooks import add_deliveries, deliver, run_end
 from rekindle.engine.notify import Notifier
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.presence import is_process_alive, this_process
 from rekindle.engine.queries.flaky_queries import pass_conditions
-from rekindle.engine.queries.selections import find_workflow
+from rekindle.engine.queries.selections import find_workflow, find_workflow_in
+from rekindle.engine.queries.workflow_queries import quarantined_jobs, remaining_work
 from rekindle.engine.rerun.rerun import apply
 from rekindle.engine.results import NoLiveRunner, PlannedRerun, SuperviseOptions, SupervisionStarted
-from rekindle.engine.supervising.batch_wait import BatchWaiter, RunBatch, WaitLimits, WaitOutcome, remaining_work
+from rekindle.engine.supervising.batch_wait import BatchWaiter, RunBatch, WaitLimits, WaitOutcome
 from rekindle.journal.encoding import to_json
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobTemplate
     from rekindle.domain.models import ProcessIdentity, Workflow
     from rekindle.domain.rerun.plan import RerunPlan
+    from rekindle.engine.running.signals import StopHandle
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
 
@@ -70,9 +74,14 @@ AppliedReruns = Sequence[tuple[int, Mapping[str, Any]]]
 
 
 def supervise(
-    session: Session, options: SuperviseOptions, run: RunBatch | None, listen: Listener | None = None
+    session: Session,
+    options: SuperviseOptions,
+    run: RunBatch | None,
+    listen: Listener | None = None,
+    stop: StopHandle | None = None,
 ) -> SupervisionReport:
-    """Supervise a workflow to the end. Without `run`, other runners run its jobs. `listen` is called with each event.
+    """Supervise a workflow to the end. Without `run`, other runners run its jobs, and `stop` ends it from another
+    thread. `listen` is called with each event.
 
     The caller acknowledges the report with `acknowledge`; until then another call returns the same report. Raise
     Refused while another process supervises the workflow, or if others change it repeatedly."""
@@ -85,10 +94,11 @@ def supervise(
     supervision, started = _start(session, workflow, options, owner)
     listen(started)
     if supervision.report is not None:
+        deliver(session, workflow.id)
         return _REPORT.decode(supervision.report)
     notifier = Notifier(session.store.folder, supervision.id, "supervisor")
     try:
-        return SupervisionRounds(session, workflow, supervision, options, notifier, run, listen).run()
+        return SupervisionRounds(session, workflow, supervision, options, notifier, run, listen, stop).run()
     finally:
         notifier.close()
 
@@ -97,6 +107,47 @@ def acknowledge(session: Session, report: SupervisionReport) -> None:
     """Close a supervision whose report the user has received."""
     with session.store.write() as archive:
         archive.supervisions.close(report.supervision, session.clock())
+
+
+def retries_left(session: Session, workflow: str, most: int | None) -> int | None:
+    """Return how many of `most` retries the policies of a workflow's jobs may still make while it is supervised: those
+    since the supervision began are taken, whichever process made them. None: any number."""
+    if most is None:
+        return None
+    with session.store.read() as archive:
+        found = archive.supervisions.active(find_workflow_in(archive, workflow).id)
+        made = 0 if found is None else archive.supervisions.policy_retries(found.workflow, found.began)
+    return max(0, most - made)
+
+
+class WatchedSupervision(msgspec.Struct, frozen=True):
+    """A supervision, its rounds so far, and whether its process is alive (None: not visible from here)."""
+
+    supervision: Supervision
+    name: str  # the workflow's
+    guards: Guards
+    rounds: tuple[RoundReport, ...]
+    alive: bool | None
+    report: SupervisionReport | None = None  # of one that has ended
+
+
+def watch(session: Session, limit: int) -> list[WatchedSupervision]:
+    """Return the supervisions that run, then those that have ended, newest first."""
+    with session.store.read() as archive:
+        found = archive.supervisions.listing(limit)
+        done = {one.id: archive.supervisions.reruns(one.id) for one in found}
+        workflows = {one.workflow: archive.workflows.find(one.workflow) for one in found}
+    return [
+        WatchedSupervision(
+            one,
+            workflow.name if (workflow := workflows[one.workflow]) else f"workflow {one.workflow}",
+            _GUARDS.decode(one.asked),
+            tuple(_round_of(rerun, request) for rerun, request in done[one.id]),
+            None if one.ended is not None else is_process_alive(one.owner),
+            None if one.report is None else _REPORT.decode(one.report),
+        )
+        for one in found
+    ]
 
 
 def _start(
@@ -148,6 +199,7 @@ def _ignore(_: SupervisionStarted | RoundReport | NoLiveRunner) -> None:
 
 
 _SORTED = msgspec.json.Encoder(order="deterministic")
+_GUARDS: msgspec.json.Decoder[Guards] = msgspec.json.Decoder(Guards)
 _REPORT: msgspec.json.Decoder[SupervisionReport] = msgspec.json.Decoder(SupervisionReport)
 
 
@@ -163,12 +215,13 @@ class SupervisionRounds:
         notifier: Notifier,
         run: RunBatch | None,
         listen: Listener,
+        stop: StopHandle | None = None,
     ) -> None:
         self._session, self._workflow, self._supervision = session, workflow, supervision
         self._options, self._listen, self._guards = options, listen, options.guards
         self._refreshed = False  # `refresh` was called since the last rerun
         limits = WaitLimits(options.poll, options.wait_timeout)
-        self._waiter = BatchWaiter(session, workflow.id, limits, notifier, run, listen)
+        self._waiter = BatchWaiter(session, workflow.id, limits, notifier, run, listen, stop)
 
     def run(self) -> SupervisionReport:
         """Run rounds until one ends the supervision."""
@@ -207,7 +260,7 @@ class SupervisionRounds:
             left = remaining_work(archive, self._workflow.id)
             if left.active or (left.claimable and not self._waiter.never_fit):
                 return None
-            _, jobs = _members(archive, self._workflow, self._guards.group_by)
+            _, jobs = _members(archive, self._workflow, self._guards.group_by, self._session.clock())
             done = archive.supervisions.reruns(self._supervision.id)
             decision = decide_round(len(done), jobs, self._guards)
             if decision.end is not None:
@@ -272,6 +325,13 @@ class SupervisionRounds:
             archive.supervisions.conclude(self._supervision.id, report.end, to_json(report).decode())
             detail = {"supervision": report.supervision, "end": report.end.value, "reruns": report.reruns}
             archive.events.add(self._session.clock(), "supervised", self._workflow.id, detail)
+            workflow, left = archive.workflows.find(self._workflow.id), remaining_work(archive, self._workflow.id)
+            if workflow is not None:
+                why = None if report.end is SupervisionEnd.CLEAN else report.why or report.end.value
+                rests = not left.active and (not left.claimable or bool(self._waiter.never_fit))
+                now = self._session.clock()
+                add_deliveries(archive, workflow.id, run_end(archive, workflow, rests, why, now), now)
+        deliver(self._session, self._workflow.id)
         return report
 
 
@@ -292,11 +352,13 @@ def _timed_out(limit: float | None) -> RoundDecision:
 
 
 def _members(
-    archive: Snapshot, workflow: Workflow, group_by: str | None
+    archive: Snapshot, workflow: Workflow, group_by: str | None, now: float
 ) -> tuple[list[BatchJob], list[RerunCandidate]]:
     """Return the workflow's jobs, and for each the facts that decide about a rerun."""
     members = archive.supervisions.batch(workflow.id)
     templates = dict(archive.workflows.templates(workflow.id))
+    today = utc_day(now)
+    quarantines = {number: one.quarantine for number, one in templates.items() if is_in_force(one.quarantine, today)}
     candidates = [
         RerunCandidate(
             one.id,
@@ -305,6 +367,7 @@ def _members(
             one.signature,
             group_of(group_by, _grouped(one, templates[one.template], group_by)),
             templates[one.template].aggregate,
+            quarantines.get(one.template),
         )
         for one in members
     ]
@@ -327,12 +390,13 @@ def _report(
     """Return the report of a supervision that `decision` ends, read from the store."""
     assert decision.end is not None
     with session.store.read() as archive:
-        members, jobs = _members(archive, workflow, guards.group_by)
+        members, jobs = _members(archive, workflow, guards.group_by, session.clock())
         done = archive.supervisions.reruns(supervision.id)
         groups = archive.attempts.failures(workflow.id)
         spent = _spent(archive, supervision, done, session.clock())
         last = archive.reruns.get(done[-1][0]) if done else None
         stopped = archive.canaries.of_jobs([one.job for one in jobs])
+        quarantined = quarantined_jobs(archive, workflow.id, session.clock())
     ran = {job for _, request in done for job in request["jobs"]}
     refused = {job.id: job.why for job in last.plan.refused} if last else {}
     refused |= {job: group.why for job, group in stopped.items() if group.outcome is GroupOutcome.STOPPED}
@@ -356,6 +420,8 @@ def _report(
         seconds=spent.seconds,
         never_fit=never_fit,
         held=sum(one.held for one in members),
+        quarantined=quarantined,
+        began=supervision.began,
     )
 
 

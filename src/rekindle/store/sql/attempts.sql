@@ -147,6 +147,13 @@ SELECT {failure_columns} FROM (
 -- The error texts of attempts.
 SELECT id, job, cause, error_type, error_message, error_traceback, error_stderr FROM attempt WHERE id IN @attempts;
 
+-- name: failed_in_quarantine
+-- The failed jobs of a workflow whose templates have a quarantine.
+SELECT template, id FROM job
+WHERE workflow = :workflow AND (state = 5 OR state = 6) AND state = 5 AND retired = 0
+    AND template IN (SELECT id FROM template WHERE workflow = :workflow AND body LIKE :pattern)
+ORDER BY template, id;
+
 -- name: count_verdicts
 -- The number of jobs of a workflow by verdict, by the partial index of verdicts other than PASSED.
 SELECT attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job

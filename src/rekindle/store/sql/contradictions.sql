@@ -10,36 +10,36 @@ WITH RECURSIVE given_up (id) AS (
     WHERE job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0
 );
 
--- name: not_done
--- The parents of a job that are not done. A job with `when: finished` does not need those that gave up.
-edge.child = job.id AND parent.state <> 4
-    AND NOT (job.when_finished = 1 AND parent.id IN (SELECT id FROM given_up));
+-- name: needs
+-- The same, and the number of parents that are not done of each job with such. A job with `when: finished` does not need
+-- those that gave up. Counted for all jobs together: for one after the other, PostgreSQL reads all parents each time.
+{given_up},
+needs (child, n) AS (
+    SELECT edge.child, count(*)
+    FROM edge JOIN job ON job.id = edge.child JOIN job AS parent ON parent.id = edge.parent
+    WHERE parent.state <> 4 AND NOT (job.when_finished = 1 AND parent.id IN (SELECT id FROM given_up))
+    GROUP BY edge.child
+);
 
 -- name: states
 -- Jobs whose state does not follow from their live attempt, cancellation and parents.
-{given_up}
+{needs}
 SELECT id, name, state, derived FROM (
     SELECT job.id, job.name, job.state,
         CASE
             WHEN attempt.id IS NOT NULL THEN attempt.state
             WHEN job.canceled <> 0 THEN 6
-            WHEN EXISTS (
-                SELECT 1 FROM edge JOIN job AS parent ON parent.id = edge.parent WHERE {not_done}
-            ) THEN 0
+            WHEN needs.n IS NOT NULL THEN 0
             ELSE 1
         END AS derived
-    FROM job LEFT JOIN attempt ON attempt.id = job.attempt
+    FROM job LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN needs ON needs.child = job.id
 ) AS job_states WHERE state <> derived ORDER BY id;
 
 -- name: unmet
 -- Jobs whose unmet count is not the number of parents that are not done.
-{given_up}
-SELECT id, name, unmet, derived FROM (
-    SELECT job.id, job.name, job.unmet, (
-        SELECT count(*) FROM edge JOIN job AS parent ON parent.id = edge.parent WHERE {not_done}
-    ) AS derived
-    FROM job
-) AS job_unmet WHERE unmet <> derived ORDER BY id;
+{needs}
+SELECT job.id, job.name, job.unmet, coalesce(needs.n, 0) AS derived
+FROM job LEFT JOIN needs ON needs.child = job.id WHERE job.unmet <> coalesce(needs.n, 0) ORDER BY job.id;
 
 -- name: attempts
 -- Jobs whose number of attempts is not the number of their rows.
@@ -102,9 +102,11 @@ ORDER BY workflow, resource_class, state;
 -- name: spans
 -- Workflows whose first start or last end is not that of their attempts.
 SELECT id, name, kept, derived FROM (
-    SELECT workflow.id, workflow.name, 'started' AS what, workflow.started AS kept,
-        (SELECT min(attempt.started) FROM attempt WHERE attempt.workflow = workflow.id) AS derived FROM workflow
+    SELECT id, name, 'started' AS what,
+        (SELECT min(started) FROM workflow_span WHERE workflow_span.workflow = workflow.id) AS kept,
+        (SELECT min(started) FROM attempt WHERE attempt.workflow = workflow.id) AS derived FROM workflow
     UNION ALL
-    SELECT workflow.id, workflow.name, 'ended', workflow.ended,
-        (SELECT max(attempt.ended) FROM attempt WHERE attempt.workflow = workflow.id) FROM workflow
+    SELECT id, name, 'ended',
+        (SELECT max(ended) FROM workflow_span WHERE workflow_span.workflow = workflow.id),
+        (SELECT max(ended) FROM attempt WHERE attempt.workflow = workflow.id) FROM workflow
 ) AS workflow_spans WHERE coalesce(kept, -1) <> coalesce(derived, -1) ORDER BY id, what;

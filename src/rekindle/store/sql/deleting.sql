@@ -81,6 +81,10 @@ DELETE FROM job WHERE workflow = :workflow;
 -- Its counts.
 DELETE FROM workflow_count WHERE workflow = :workflow;
 
+-- name: delete_spans
+-- The times of its attempts.
+DELETE FROM workflow_span WHERE workflow = :workflow;
+
 -- name: delete_templates
 -- Its templates.
 DELETE FROM template WHERE workflow = :workflow;
@@ -97,6 +101,10 @@ DELETE FROM rerun WHERE NOT EXISTS (SELECT 1 FROM rerun_job WHERE rerun_job.reru
 -- name: delete_supervisions
 -- Its supervisions.
 DELETE FROM supervision WHERE workflow = :workflow;
+
+-- name: delete_hook_deliveries
+-- The deliveries of its hooks.
+DELETE FROM hook_delivery WHERE workflow = :workflow;
 
 -- name: delete_events
 -- Its events.

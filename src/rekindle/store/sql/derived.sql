@@ -2,22 +2,23 @@
 -- A job is idle if it has no attempt, is not canceled, and needs all its parents completed.
 
 -- name: add_to_count
--- Add to a job count.
--- distinct row: workflow, resource_class, state, n
-INSERT INTO workflow_count (workflow, resource_class, state, n) VALUES (:workflow, :resource_class, :state, :n)
-ON CONFLICT (workflow, resource_class, state) DO UPDATE SET n = workflow_count.n + excluded.n;
+-- Add to a part of a job count.
+-- distinct row: workflow, resource_class, state, part, n
+INSERT INTO workflow_count (workflow, resource_class, state, part, n)
+VALUES (:workflow, :resource_class, :state, :part, :n)
+ON CONFLICT (workflow, resource_class, state, part) DO UPDATE SET n = workflow_count.n + excluded.n;
 
--- name: spans
--- The first start and the last end of attempts, by workflow.
-SELECT min(started), max(ended), workflow FROM attempt WHERE id IN @attempts GROUP BY workflow ORDER BY workflow;
-
--- name: extend_span
--- Extend the time between a workflow's first start and last end.
--- row: started, ended, workflow
-UPDATE workflow
-SET started = CASE WHEN started <= :started OR :started IS NULL THEN started ELSE :started END,
-    ended = CASE WHEN ended >= :ended OR :ended IS NULL THEN ended ELSE :ended END
-WHERE id = :workflow;
+-- name: extend_spans
+-- Extend a part of the times between the first starts and the last ends of the workflows of attempts.
+-- row: part, attempts
+INSERT INTO workflow_span (workflow, part, started, ended)
+SELECT workflow, CAST(:part AS BIGINT), min(started), max(ended) FROM attempt
+WHERE id IN @attempts GROUP BY workflow ORDER BY workflow
+ON CONFLICT (workflow, part) DO UPDATE SET
+    started = CASE WHEN workflow_span.started <= excluded.started OR excluded.started IS NULL
+        THEN workflow_span.started ELSE excluded.started END,
+    ended = CASE WHEN workflow_span.ended >= excluded.ended OR excluded.ended IS NULL
+        THEN workflow_span.ended ELSE excluded.ended END;
 
 -- name: derivation_inputs
 -- Jobs as they are, with the state of their live attempt.

@@ -2,7 +2,11 @@
 
 -- name: of_workflows
 -- Workflows that have a parameter, with all their parameters.
-SELECT workflow.id, workflow.submitted, coalesce(workflow.ended, workflow.started, workflow.submitted) AS updated,
+SELECT workflow.id, workflow.submitted,
+    (
+        SELECT coalesce(max(ended), min(started), workflow.submitted)
+        FROM workflow_span WHERE workflow_span.workflow = workflow.id
+    ) AS updated,
     workflow.archived IS NOT NULL AS archived, revision.params
 FROM workflow JOIN revision ON revision.workflow = workflow.id AND revision.number = workflow.revision
 WHERE json_type(revision.params, :path) IS NOT NULL ORDER BY workflow.id;

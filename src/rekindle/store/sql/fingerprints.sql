@@ -10,6 +10,11 @@ ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 -- One part of the fingerprints of attempts, where it was recorded.
 SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;
 
+-- name: with_text
+-- The newest attempts in whose recorded files a text occurs. No index: 100,000 attempts take half a second.
+SELECT attempt, document FROM fingerprint WHERE part = 'files' AND document LIKE :pattern ESCAPE '!'
+ORDER BY attempt DESC LIMIT :limit;
+
 -- name: aside
 -- The partial outputs of attempts and of those that they build on, newest first, and whether each attempt may have put
 -- back what older ones had set aside: whether it has begun a step (4: completed).

@@ -13,9 +13,13 @@ PRAGMA application_id;
 PRAGMA user_version;
 
 -- name: write_meta
--- A property of the store.
-INSERT INTO meta (key, value) VALUES (:key, :value);
+-- A property of the store; another value replaces it.
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- name: identity
 -- The store's UUID.
 SELECT value FROM meta WHERE key = 'identity';
+
+-- name: spool
+-- The folder with journals and attempts' folders, if it is not that of the rows.
+SELECT value FROM meta WHERE key = 'spool';

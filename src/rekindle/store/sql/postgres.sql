@@ -5,14 +5,14 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('rekindle:{schema}', 0));
 
--- name: begin_turn
--- A transaction that waits for those that write alone, and that these wait for. Each of its statements sees what other
--- turns have committed. It reads few rows, by their indexes, whatever the server knows of the tables.
-BEGIN;
-SELECT pg_advisory_xact_lock_shared(hashtextextended('rekindle:{schema}', 0));
-SET LOCAL enable_seqscan = off;
-SET LOCAL enable_hashjoin = off;
-SET LOCAL enable_mergejoin = off;
+-- name: lock_turn
+-- After BEGIN: a transaction that waits for those that write alone, and that these wait for. Each of its statements sees what other
+-- turns have committed. It reads few rows, by their indexes, whatever the server knows of the tables and whatever the
+-- values are: statements are planned once.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('rekindle:{schema}', 0)),
+    set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true);
 
 -- name: begin_read
 -- A consistent view, which refuses to write.
@@ -23,9 +23,35 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 NOTIFY rekindle_{schema};
 COMMIT;
 
+-- name: commit
+-- Commit what concerns nobody else.
+COMMIT;
+
+-- name: commit_and_notify
+-- Commit a turn, then tell every connection that listens. Transactions that notify commit one after another, each with
+-- its wait for the disk: so the notification has a transaction of its own, which writes nothing.
+COMMIT;
+NOTIFY rekindle_{schema};
+
+-- name: declare
+-- Rows that are read a few at a time.
+DECLARE {cursor} NO SCROLL CURSOR FOR {query};
+
+-- name: fetch
+-- The next of them.
+FETCH {number} FROM {cursor};
+
 -- name: listen
 -- Be told of commits.
 LISTEN rekindle_{schema};
+
+-- name: notify_runner
+-- Tell a runner, wherever it is, that it should read the store.
+NOTIFY rk_{schema}_{runner};
+
+-- name: listen_as_runner
+-- Listen on the channel of this runner. The names of channels have 63 characters at most.
+LISTEN rk_{schema}_{runner};
 
 -- name: place
 -- The numbers of the cluster, the database and the schema: a copy has others.
@@ -39,6 +65,7 @@ SELECT to_regclass('{schema}.meta') IS NOT NULL;
 
 -- name: lock_children
 -- Lock the children of jobs in the order of their ids, so that no two turns wait for each other.
+-- row: parents
 SELECT id FROM job WHERE id IN (SELECT child FROM edge WHERE parent IN @parents) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: lock_claimed
@@ -48,6 +75,14 @@ FOR NO KEY UPDATE OF job SKIP LOCKED;
 -- name: create_schema
 -- The schema of a new store.
 CREATE SCHEMA IF NOT EXISTS {schema};
+
+-- name: server
+-- The server's clock (seconds since the epoch), and its version.
+SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision), current_setting('server_version');
+
+-- name: may_write
+-- Whether this user may change the store's rows.
+SELECT CASE WHEN has_table_privilege('{schema}.job', 'UPDATE') THEN 1 ELSE 0 END;
 
 -- name: properties
 -- The properties of the store.
@@ -69,4 +104,5 @@ FROM (SELECT pg_get_serial_sequence('{schema}.{table}', 'id') AS name) AS found 
 -- name: continue_attempt_ids
 -- Let the next attempt ids follow the highest that was ever used.
 SELECT setval('attempt_ids', greatest((SELECT max(id) FROM attempt),
-    (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'), 0) + 1, false);
+    (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'),
+    (SELECT last_value FROM attempt_ids WHERE is_called), 0) + 1, false);

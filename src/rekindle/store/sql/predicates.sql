@@ -14,6 +14,37 @@ FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON templ
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where} ORDER BY job.id LIMIT :limit OFFSET :offset;
 
+-- name: page_jobs
+-- Some rows of a sorted list of jobs, with the values that they are sorted by.
+SELECT job.id, {field}
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
+    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE {where} ORDER BY {order} LIMIT :limit;
+
+-- name: ids_upwards
+-- By id.
+job.id;
+
+-- name: ids_downwards
+-- The reverse.
+job.id DESC;
+
+-- name: upwards
+-- Small values first; jobs without a value last.
+({field} IS NULL), {field}, job.id;
+
+-- name: upwards_backwards
+-- The reverse.
+({field} IS NULL) DESC, {field} DESC, job.id DESC;
+
+-- name: downwards
+-- Large values first; jobs without a value last.
+({field} IS NULL), {field} DESC, job.id;
+
+-- name: downwards_backwards
+-- The reverse.
+({field} IS NULL) DESC, {field}, job.id DESC;
+
 -- name: count_jobs
 -- The number of jobs.
 SELECT count(*)

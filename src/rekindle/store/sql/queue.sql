@@ -40,7 +40,7 @@ WITH RECURSIVE class (id) AS (
 JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
-    AND job.workflow NOT IN @stopped AND workflow.archived IS NULL
+    AND job.workflow NOT IN @stopped AND job.template NOT IN @skipped AND workflow.archived IS NULL
     AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
 ORDER BY job.priority DESC, job.id;
 
@@ -56,14 +56,6 @@ SELECT job.id{columns} FROM job {claimable};
 -- The scope of a runner that claims jobs of one workflow.
 job.workflow = :workflow;
 
--- name: highest_attempt
--- The highest attempt id that was ever used, deleted ones included.
-SELECT coalesce(max(id), 0) FROM (
-    SELECT max(id) AS id FROM attempt
-    UNION ALL
-    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'
-) AS used;
-
 -- name: insert_attempt
 -- An attempt when it is claimed.
 -- distinct row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to
@@ -73,10 +65,11 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
     :builds_on, :start_step, :overrides, :binding, :pinned_to);
 
 -- name: claim_job
--- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs.
+-- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs. `state + 0`: PostgreSQL is
+-- not to read an index of all ready jobs instead of the row with this id.
 -- distinct row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
-WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reuse_candidate IS NULL
+WHERE id = :job AND state + 0 = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reuse_candidate IS NULL
     AND not_before IS NULL AND NOT EXISTS (
         SELECT 1 FROM attempt WHERE attempt.job = job.id AND archived_by IS NOT NULL AND attempt.state IN (2, 3)
     );
@@ -102,20 +95,22 @@ SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.jo
 WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
 
 -- name: status
--- The status of attempts and of their jobs, and whether a group of canaries is undecided.
+-- The status of attempts and of their jobs, whether other jobs need them, and whether a group of canaries is undecided.
 SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL AS archived, job.id AS job,
     job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel,
-    job.next_attempt, EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS canaries_open
+    job.next_attempt, EXISTS (SELECT 1 FROM edge WHERE edge.parent = job.id) AS has_children,
+    EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS canaries_open
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
--- A queued attempt starts.
+-- A queued attempt starts. `state + 0`: as for claims.
 -- distinct row: attempt, started, worker, host, pid, pid_start
 UPDATE attempt SET state = 3, started = :started, worker = :worker, host = :host, pid = :pid, pid_start = :pid_start
-WHERE id = :attempt AND state = 2;
+WHERE id = :attempt AND state + 0 = 2;
 
 -- name: end_attempt
--- An attempt ends. Values that only its start recorded are kept.
+-- An attempt ends. Values that only its start recorded are kept. BETWEEN: PostgreSQL is not to read the index of all
+-- active attempts.
 -- distinct row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, signature, error_type, error_message, error_traceback, error_stderr, evidence, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
@@ -125,7 +120,7 @@ UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, 
     cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
     verdict_message = :verdict_message, partial = CASE WHEN :partial > partial THEN :partial ELSE partial END, code = coalesce(:code, code),
     left_running = :left_running
-WHERE id = :attempt AND (state = 2 OR state = 3);
+WHERE id = :attempt AND state BETWEEN 2 AND 3;
 
 -- name: find_signature
 -- The row of a signature.
@@ -218,7 +213,7 @@ WHERE job.not_before > :now AND job.workflow = :workflow AND job.state = 1 AND j
 ORDER BY job.not_before LIMIT 1;
 
 -- name: delayed
--- The number of delayed ready jobs by workflow.
-SELECT job.workflow, count(*) FROM job
+-- The number of delayed ready jobs by workflow. (With `+`, SQLite uses the index of delays, not that of workflows.)
+SELECT +job.workflow, count(*) FROM job
 WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0
-GROUP BY job.workflow;
+GROUP BY 1;

@@ -19,6 +19,7 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     job.unmet, job.next_attempt, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL AS archived, attempt.id AS attempt,
     attempt.state AS attempt_state, attempt.cause,
+    attempt.started,
     workflow.directory, attempt.folder AS attempt_folder, attempt.builds_on,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS last,

@@ -3,19 +3,19 @@
 -- name: runner_columns
 -- Every column of a runner.
 id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper, label, store,
-store_file, offer;
+store_file, offer, {skew} AS skew;
 
 -- name: insert_runner
 -- A new runner.
 INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires,
     label, store, store_file, offer)
-VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires, :label, :store,
+VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :until + {skew}, :label, :store,
     :store_file, :offer)
 RETURNING id;
 
 -- name: renew
 -- Extend a lease that no other runner has taken over.
-UPDATE runner SET expires = :until WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
+UPDATE runner SET expires = :until + {skew} WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
 
 -- name: end_runner
 -- A runner ended, or was found dead.

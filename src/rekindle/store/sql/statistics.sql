@@ -69,3 +69,12 @@ SELECT job.template, step.name, step.ended - step.started
 FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
 WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
     AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
+
+-- name: attempts_in_time
+-- When and where the attempts of a workflow ran, and how they ended, live and archived, by their start.
+SELECT attempt.id, attempt.job, job.name, template.name AS template, attempt.number, attempt.state, attempt.cause,
+    attempt.host, attempt.worker, attempt.started, attempt.ended, attempt.max_rss_bytes,
+    attempt.archived_by IS NOT NULL AS archived
+FROM attempt JOIN job ON job.id = attempt.job JOIN template ON template.id = attempt.template
+WHERE job.workflow = :workflow AND attempt.started IS NOT NULL
+ORDER BY attempt.started, attempt.id;

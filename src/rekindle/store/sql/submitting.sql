@@ -23,8 +23,8 @@ VALUES (:id, :name, :project, :directory, :source, :source_digest, 1, :submitted
 
 -- name: insert_revision
 -- A submitted definition.
-INSERT INTO revision (workflow, number, submitted, params, source_digest)
-VALUES (:workflow, :number, :submitted, :params, :source_digest);
+INSERT INTO revision (workflow, number, submitted, params, source_digest, hooks)
+VALUES (:workflow, :number, :submitted, :params, :source_digest, :hooks);
 
 -- name: count_runners
 -- Runners that have not ended: their journals name attempts.
@@ -144,6 +144,6 @@ DELETE FROM workflow_count WHERE workflow = :workflow;
 
 -- name: count_again
 -- Count a workflow's jobs.
-INSERT INTO workflow_count (workflow, resource_class, state, n)
-SELECT workflow, resource_class, state, count(*) FROM job
+INSERT INTO workflow_count (workflow, resource_class, state, part, n)
+SELECT workflow, resource_class, state, 0, count(*) FROM job
 WHERE workflow = :workflow AND retired = 0 GROUP BY workflow, resource_class, state;

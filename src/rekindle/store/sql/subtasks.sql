@@ -53,9 +53,9 @@ SELECT builds_on FROM attempt WHERE id = :attempt AND start_step = :step AND bui
 LIMIT 1;
 
 -- name: subtasks
--- The subtasks that run in an attempt.
+-- The subtasks that run in an attempt, or one of them.
 SELECT idx, item, state, attempts, attempt, cause, exit_code, signal, started, ended, result, digest
-FROM subtask WHERE attempt = :attempt AND step = :step ORDER BY idx;
+FROM subtask WHERE attempt = :attempt AND step = :step AND (idx = :idx OR :idx IS NULL) ORDER BY idx;
 
 -- name: states
 -- The number of an attempt's own subtasks by state.

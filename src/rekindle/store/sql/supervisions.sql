@@ -12,6 +12,11 @@ SELECT {supervision_columns} FROM supervision WHERE workflow = :workflow AND end
 -- One supervision.
 SELECT {supervision_columns} FROM supervision WHERE id = :id;
 
+-- name: listing
+-- The newest supervisions: those that have not ended, then the others.
+SELECT {supervision_columns} FROM supervision
+ORDER BY CASE WHEN ended IS NULL THEN 0 ELSE 1 END, id DESC LIMIT :limit;
+
 -- name: begin
 -- A new supervision.
 INSERT INTO supervision (id, workflow, asked, began, host, boot_id, pid, pid_start, pid_space, store_file)
@@ -49,6 +54,11 @@ SELECT count(*), coalesce(sum(CASE WHEN attempt.ended > attempt.started
     THEN (attempt.ended - attempt.started) * resource_class.cpus ELSE 0.0 END), 0.0)
 FROM attempt JOIN job ON job.id = attempt.job JOIN resource_class ON resource_class.id = job.resource_class
 WHERE attempt.id >= :first AND attempt.workflow = :workflow;
+
+-- name: policy_retries
+-- How many jobs of a workflow have run again as their policies say, since a time.
+SELECT count(*) FROM rerun JOIN rerun_job ON rerun_job.rerun = rerun.id JOIN job ON job.id = rerun_job.job
+WHERE rerun.kind = 'retry' AND rerun.at >= :since AND job.workflow = :workflow;
 
 -- name: batch
 -- The jobs of a workflow with the outcomes of their live attempts.

@@ -51,22 +51,25 @@ SELECT {workflow_columns} FROM workflow WHERE id IN (SELECT workflow FROM job WH
 
 -- name: counts_of_some
 -- The job counts of some workflows by state.
-SELECT workflow, state, sum(n) FROM workflow_count WHERE workflow IN @workflows AND n <> 0
-GROUP BY workflow, state ORDER BY workflow, state;
+SELECT workflow, state, sum(n) FROM workflow_count WHERE workflow IN @workflows
+GROUP BY workflow, state HAVING sum(n) <> 0 ORDER BY workflow, state;
 
 -- name: counts_of_all
 -- The job counts of each workflow by state.
-SELECT workflow, state, sum(n) FROM workflow_count WHERE n <> 0 GROUP BY workflow, state ORDER BY workflow, state;
+SELECT workflow, state, sum(n) FROM workflow_count
+GROUP BY workflow, state HAVING sum(n) <> 0 ORDER BY workflow, state;
 
 -- name: total_counts
 -- The job counts of all workflows that are not archived, by state.
 SELECT workflow_count.state, sum(workflow_count.n)
 FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
-WHERE workflow_count.n <> 0 AND workflow.archived IS NULL GROUP BY workflow_count.state ORDER BY workflow_count.state;
+WHERE workflow.archived IS NULL GROUP BY workflow_count.state HAVING sum(workflow_count.n) <> 0
+ORDER BY workflow_count.state;
 
 -- name: counts_of_one
 -- The job counts of a workflow by state.
-SELECT state, sum(n) FROM workflow_count WHERE workflow = :workflow AND n <> 0 GROUP BY state ORDER BY state;
+SELECT state, sum(n) FROM workflow_count WHERE workflow = :workflow
+GROUP BY state HAVING sum(n) <> 0 ORDER BY state;
 
 -- name: set_archived
 -- Archive a workflow, or bring it back.
@@ -74,7 +77,7 @@ UPDATE workflow SET archived = :at WHERE id = :id;
 
 -- name: span
 -- When a workflow's first attempt started and its last one ended.
-SELECT started, ended FROM workflow WHERE id = :id;
+SELECT min(started) AS started, max(ended) AS ended FROM workflow_span WHERE workflow = :id;
 
 -- name: set_rerun
 -- The rerun that holds the plan of a revision.

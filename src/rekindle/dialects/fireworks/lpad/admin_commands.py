@@ -39,6 +39,7 @@ from rekindle.dialects.fireworks.stored_fireworks import fireworks_workflows
 from rekindle.dialects.fireworks.workflow_operations import check_none_running, remove_workflows, workflow_list
 from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.domain.errors import Refused
+from rekindle.engine import pilots
 from rekindle.engine.queries import workflow_queries
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def get_qids(ids: tuple[str, ...]) -> None:
 @click.command(cls=LpadCommand)
 @click.option("--qid", metavar="ID", required=True, help="The reservation.")
 def cancel_qid(qid: str) -> None:
-    """Give back the reserved fireworks with a queue's id. The job stays in the queue: cancel it there.
+    """Give back the reserved fireworks with a queue's id, and cancel the Slurm jobs that qlaunch has submitted with it.
 
     \b
     Example:
@@ -285,11 +286,15 @@ def cancel_qid(qid: str) -> None:
         known = queue_ids(session)
         found = [one.job for one in offline_launches(session) if known.get(one.job) == qid]
         end_reservations(session, found)
-    print_message(
-        f"Canceled the reservations of FWs: {found}"
-        if found
-        else f"Can't find any reserved jobs with reservation id: {qid}"
-    )
+        submitted = pilots.cancel_pilots(session, pilots.slurm_placement(), queued=False, job=qid)
+    if submitted:
+        print_message(f"Canceled the Slurm job {qid}")
+    if found or not submitted:
+        print_message(
+            f"Canceled the reservations of FWs: {found}"
+            if found
+            else f"Can't find any reserved jobs with reservation id: {qid}"
+        )
 
 
 @click.group(cls=OriginalGroup)

@@ -55,7 +55,7 @@ COMMANDS = {
     "forget_offline": ("offline_commands:forget_offline", "Give up offline launches."),
     "report": ("show_commands:report", "Count fireworks by state and day."),
     "introspect": ("show_commands:introspect", "Group fizzled fireworks by their failure."),
-    "webgui": ("show_commands:webgui", "Open the web interface: not supported yet."),
+    "webgui": ("show_commands:webgui", "Serve the console, and open it in a browser."),
     "admin": ("admin_commands:admin", "Maintain the store."),
     "version": ("add_commands:version", "Print the version."),
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import webbrowser
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -37,8 +38,9 @@ from rekindle.dialects.fireworks.lpad.options import (
 from rekindle.dialects.fireworks.offline import queue_ids
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
-from rekindle.domain.errors import NotFound, Refused, RekindleError
+from rekindle.domain.errors import NotFound, RekindleError, missing_extra
 from rekindle.engine.queries import failure_queries, job_queries, workflow_queries
+from rekindle.engine.session import open_session, store_url
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session
@@ -388,22 +390,33 @@ def introspect(most: int, threshold: int) -> None:  # noqa: ARG001 (accepted and
 
 
 @click.command(cls=LpadCommand)
-@click.option("--port", type=int, metavar="PORT", help="Accepted and ignored.")
-@click.option("--host", metavar="HOST", help="Accepted and ignored.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="0: any free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Listen on this address.")
+@click.option("-s", "--server_mode", is_flag=True, help="Open no browser.")
 @click.option("--debug", is_flag=True, help="Accepted and ignored.")
-@click.option("-s", "--server_mode", is_flag=True, help="Accepted and ignored.")
 @click.option("--nworkers", type=int, metavar="N", help="Accepted and ignored.")
-@click.option("--fwquery", metavar="JSON", help="Accepted and ignored.")
-@click.option("--wflowquery", metavar="JSON", help="Accepted and ignored.")
-@click.option("--webgui_username", metavar="NAME", help="Accepted and ignored.")
-@click.option("--webgui_password", metavar="WORD", help="Accepted and ignored.")
-def webgui(**_: object) -> None:
-    """Open the web interface: not supported yet.
+@click.option("--fwquery", metavar="JSON", help="Accepted and ignored: the console's pages filter.")
+@click.option("--wflowquery", metavar="JSON", help="Accepted and ignored: the console's pages filter.")
+@click.option("--webgui_username", metavar="NAME", help="Accepted and ignored: the link that is printed logs in.")
+@click.option("--webgui_password", metavar="WORD", help="Accepted and ignored: the link that is printed logs in.")
+def webgui(port: int, host: str, server_mode: bool, **_: object) -> None:
+    """Serve the console, and open it in a browser.
 
     \b
     Example:
       rekindle lpad webgui
     """
-    raise Refused(
-        "there is no web interface yet", hint="`rekindle status` and `lpad get_wflows -t` show the present state"
-    )
+    try:
+        from rekindle.web.server import serve
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "the console", "web") from None
+    with open_store():
+        pass  # refused before the server starts if there is no store
+    url = store_url(click.get_current_context().find_root().params.get("store"))
+
+    def announce(_: str, link: str) -> None:
+        click.echo(f"open {link} (works once)")
+        if not server_mode:
+            webbrowser.open(link)
+
+    serve(lambda: open_session(url, create=False), host, port, announce)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import msgspec
 from rekindle.dialects.fireworks.tasks.dispatch import run_task
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask, Spec
 from rekindle.journal.paths import TOKEN_VARIABLE
+from rekindle.journal.processes import wait_readable
 
 OUTPUT_FILE = "FW_background.out"
 _PROCESS_FILE = ".FW_background.json"
@@ -113,7 +113,7 @@ def _end(pid: int) -> None:
         return
     try:
         signal.pidfd_send_signal(handle, signal.SIGTERM)
-        select.select([handle], (), (), _END_SECONDS)
+        wait_readable((handle,), _END_SECONDS)
     except ProcessLookupError:
         return
     finally:

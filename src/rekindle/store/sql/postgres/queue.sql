@@ -12,6 +12,16 @@ JOIN job ON job.id = first.id
 JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 ORDER BY job.priority DESC, job.id;
 
+-- name: highest_attempt
+-- The highest attempt id that was ever used, deleted ones included.
+SELECT coalesce(max(id), 0) FROM (
+    SELECT max(id) AS id FROM attempt
+    UNION ALL
+    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'
+    UNION ALL
+    SELECT last_value FROM attempt_ids WHERE is_called
+) AS used;
+
 -- name: attempt_ids
 -- Ids for new attempts. They were never used, deleted attempts included.
 SELECT nextval('attempt_ids') FROM generate_series(1, CAST(:count AS BIGINT));

@@ -11,6 +11,14 @@ FROM class JOIN job ON job.id IN (SELECT job.id FROM job {claimable} LIMIT :limi
 JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 ORDER BY job.priority DESC, job.id;
 
+-- name: highest_attempt
+-- The highest attempt id that was ever used, deleted ones included.
+SELECT coalesce(max(id), 0) FROM (
+    SELECT max(id) AS id FROM attempt
+    UNION ALL
+    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'
+) AS used;
+
 -- name: attempt_ids
 -- Ids for new attempts. They were never used, deleted attempts included.
 WITH RECURSIVE free (id, n) AS (

@@ -1,0 +1,1 @@
+"""Convert a Makefile to a spec. The Makefile is read and not run."""

@@ -1,0 +1,3 @@
+-- Names of tokens, which are recorded with what they write.
+
+ALTER TABLE api_token ADD COLUMN name TEXT COLLATE "C" NOT NULL DEFAULT '';

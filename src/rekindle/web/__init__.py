@@ -1,0 +1,1 @@
+"""The HTTP interface of a store: see `rekindle serve`."""
