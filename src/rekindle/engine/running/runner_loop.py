@@ -170,6 +170,7 @@ class RunnerLoop:
                 if clock_set_back:
                     archive.queue.clear_future_delays(now)
                 self._end_delays(archive, now, alone=alone)
+                candidates = archive.reuse_candidates.listing(self._scope.workflow, 1)
                 claims = None if self._stopping else self._claim(archive, scope, now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
                 peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
@@ -182,17 +183,16 @@ class RunnerLoop:
         self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
             self._more_ready = ends or due or clock_set_back
-        notify_here(self._scope.store_folder, ())
+        self._dispatcher.advance(own, self._iterated)
+        if claims is not None:  # first, because workers wait for them
+            self._assign(claims)
+        self._dispatcher.cancel(wanted)
+        self._orphans.committed(adopted)
         if checked:
             self._reuse_checks.committed()
             self._statistics.reinstated += reinstated
-        if not self._stopping:
+        if candidates and not self._stopping:
             self._reuse_checks.begin()
-        self._dispatcher.advance(own, self._iterated)
-        self._orphans.committed(adopted)
-        if claims is not None:
-            self._assign(claims)
-        self._dispatcher.cancel(wanted)
         notify(self._session.store, [one for one in peers if one != self._runner.id])
 
     def _allocation_ended(self, batches: Sequence[JournalBatch]) -> float | None:
