@@ -368,6 +368,14 @@ def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path
 
 
 @only_sqlite
+def test_the_next_delay_is_found_without_a_look_at_the_jobs_that_have_none(store):
+    from rekindle.store.queue import SQL
+
+    for name in ("next_due", "next_due_of_one"):
+        assert "job USING INDEX job_delayed (not_before>?)" in details(store, SQL[name].text, workflow=1, now=0.0)
+
+
+@only_sqlite
 def test_active_and_failed_attempts_are_found_by_index(store):
     from rekindle.store.attempts import SQL
 

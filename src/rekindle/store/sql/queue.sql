@@ -207,9 +207,9 @@ WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retir
 ORDER BY job.not_before LIMIT 1;
 
 -- name: next_due_of_one
--- When the next delay of a ready job of a workflow ends.
+-- When the next delay of a ready job of a workflow ends. (With `+`, the index of delays is used, not that of names.)
 SELECT job.not_before FROM job
-WHERE job.not_before > :now AND job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+WHERE job.not_before > :now AND +job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
 ORDER BY job.not_before LIMIT 1;
 
 -- name: delayed
