@@ -20,7 +20,7 @@ from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.delay_timer import DelayTimer
-from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
+from rekindle.engine.running.dispatch import BATCH_SECONDS, RECALL_SECONDS, UNNEEDED_SECONDS, Dispatcher
 from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
 from rekindle.engine.running.lease import Lease, PeerWatch
 from rekindle.engine.running.lost_attempts import rerun_lost
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from rekindle.engine.session import Session
     from rekindle.executors.pool import Executor, WorkerInfo
     from rekindle.store.archive import Transaction
-
-BATCH_SECONDS = 0.02
-"""How long outcomes are collected before they are ingested together, while every worker has work queued."""
 
 IDLE_SECONDS = 2.0
 """The longest time between two reads of the store: a notification may be lost."""
@@ -223,6 +220,8 @@ class RunnerLoop:
             if attempt is not None and number not in result.archived:
                 job = attempt.assignment.job
                 ended.append((job, state, job in result.requeued))
+        if ended:
+            self._dispatcher.batch_seconds = BATCH_SECONDS if result.needed else UNNEEDED_SECONDS
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
@@ -334,7 +333,7 @@ class RunnerLoop:
         if readable:  # a peer has started or ended
             self._peer_watch.due = self._iterated
         self._dispatcher.recall_stalled()
-        rest = self._iterated + BATCH_SECONDS - time.monotonic()
+        rest = self._iterated + self._dispatcher.batch_seconds - time.monotonic()
         if rest > 0 and not self._to_start and self._dispatcher.well_supplied:
             time.sleep(rest)
 
