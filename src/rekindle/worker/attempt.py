@@ -360,9 +360,8 @@ class Attempt:
                 FanOutContext(resources, self._template, assignment, self._position, self._env), earlier, held
             )
         if step.call is None:
-            return CommandStep(
-                step, self._position, self._env, self.assignment, resources.capture, resources.hosts.pids
-            )
+            own, capture = resources.hosts.pids, resources.capture
+            return CommandStep(step, self._position, self._env, self.assignment, capture, own, resources.folders)
         results = {name: values["result"] for name, values in self._env.scope["steps"].items()}
         params = self._env.scope["params"]
         unset = tuple(name for name in self._template.params if name not in params)

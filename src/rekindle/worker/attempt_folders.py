@@ -2,8 +2,8 @@
 
 A folder exists while its attempt runs and is removed if it is empty at the end. On a journaling file system, making and
 removing a directory costs some 80 µs, and moving an empty one 8 µs. So a worker keeps a spare folder, moves it to where
-an attempt needs it, and takes it back if it was never used. The spare's modification time is set to 1970; any change in
-it moves that time."""
+an attempt needs it, and takes it back if it was never used. The spare's modification time is set to a moment of 1970;
+any change in it moves that time."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ MAX_RESULT = 16 * 1024 * 1024
 MAX_DEPTH = 200
 """Levels of arrays and objects in a JSON value that is accepted: each reader needs stack for each level."""
 
+_UNUSED_NS = 1_970_019_700_197
+"""The modification time of a folder in which nothing was ever made: not a whole second, which an archive may give to the
+folder that it is unpacked to."""
+
 _IN_USE = (errno.ENOTEMPTY, errno.EEXIST)
 _ELSEWHERE = (errno.EXDEV, errno.EPERM, errno.EACCES)
 
@@ -46,6 +50,7 @@ class AttemptFolders:
     def __init__(self, spare: str, storage: DiskRetry) -> None:
         self._spare, self.storage = spare, storage
         self._mode = 0  # of the spare; 0: there is none
+        self._unused = (0, 0)  # the mode and modification time of a folder that was made here and never used
 
     def make(self, folder: str) -> None:
         """Make a folder. A folder that exists and is not empty is used as it is. Raise OSError if it cannot be made;
@@ -75,19 +80,28 @@ class AttemptFolders:
         """Remove an ended attempt's folder if it is empty. `left_nothing`: none of its processes is left."""
         with contextlib.suppress(OSError):  # an empty folder that cannot be removed does no harm
             found = os.lstat(folder)
-            if left_nothing and found.st_mtime_ns == 0 and not self._mode and found.st_mode == self._usual:
+            if left_nothing and (found.st_mode, found.st_mtime_ns) == self._unused and not self._mode:
                 os.rename(folder, self._spare)
                 self._mode = found.st_mode
             else:
                 os.rmdir(folder)
+
+    def is_unused(self, folder: str) -> bool:
+        """Return whether a folder that `make` has made is in its place, and nothing was ever made in it."""
+        try:
+            found = os.lstat(folder)
+        except OSError:
+            return False
+        return (found.st_mode, found.st_mtime_ns) == self._unused
 
     def _new_spare(self) -> None:
         if kind_at(self._spare) not in (None, "a directory"):
             move_out_of_way(self._spare)
         if not self.storage.gone:
             make_folder(self._spare)
-        os.utime(self._spare, (0, 0))
-        self._mode = self._usual = os.stat(self._spare).st_mode
+        os.utime(self._spare, ns=(_UNUSED_NS, _UNUSED_NS))
+        found = os.stat(self._spare)
+        self._mode, self._unused = found.st_mode, (found.st_mode, found.st_mtime_ns)
 
 
 class BadFolder(BadValue):
