@@ -136,6 +136,7 @@ class CallServer:
             if not self._clean:
                 fresh = False
                 break
+        self._folders.take_back()
         if self._pending_end is not None:
             self._record()
         return BatchReply(done, fresh)
@@ -268,7 +269,8 @@ class CallServer:
             end = msgspec.structs.replace(end, left=left_running(()))
         if last and end.completed:
             end = check_outputs(end, env, tail)
-        end = check_in_place(end, assignment.report_prefix)
+        if assignment.own or not self._folders.is_unused(assignment.folder):
+            end = check_in_place(end, assignment.report_prefix)
         try:
             self._capture.keep(assignment.file_prefix, position, self._clean)
         except BadLog as error:

@@ -78,6 +78,8 @@ class WorkerLoop:
             self._start_next()
             if self._idle and (self._stopping or (self._drain_at is not None and not self._queue)):
                 break
+            if self._idle:
+                self._resources.folders.take_back()
             self._resources.reporter.try_flush(now)
             fanned_out = self._attempt is not None and self._attempt.fanned_out
             self._resources.reporter.notify(
@@ -146,6 +148,7 @@ class WorkerLoop:
     def _begin_batch(self, template: TaskTemplate) -> None:
         reporter = self._resources.reporter
         code = self._resources.fingerprints.code(template, reporter.add)
+        self._resources.folders.take_back()
         reporter.flush()
         first = islice(self._queue, self._batch_size)
         work = list(takewhile(lambda one: one.template == template.id and not one.copy_from, first))

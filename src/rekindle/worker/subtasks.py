@@ -161,6 +161,8 @@ def _keep_traceback(end: StepEnd, path: str) -> None:
 
 def without_history(assignment: Assignment) -> Assignment:
     """Return an assignment without the fields that only the worker needs."""
+    if not assignment.fan_outs and not assignment.seen and assignment.began is None:
+        return assignment
     return msgspec.structs.replace(assignment, fan_outs=(), seen=(), began=None)
 
 

@@ -163,9 +163,8 @@ class Dispatcher:
         return queuing if not queuing or self._has_free_slot else [one for one in queuing if self._has_unknown(one)]
 
     def _has_unknown(self, worker: WorkerHandle) -> bool:
-        return any(
-            self.durations.average(one.template) == math.inf for one in islice(worker.in_flight.values(), 1, None)
-        )
+        templates = {one.template for one in islice(worker.in_flight.values(), 1, None)}
+        return any(self.durations.average(template) == math.inf for template in templates)
 
     @property
     def has_retired(self) -> bool:
