@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from playwright.sync_api import Route, expect
-from project_folder import until
 from served import NARROW, WIDE, ServedProject, Visitor
 
+from project_folder import until
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.session import open_session
 
