@@ -38,7 +38,7 @@ class Signature(msgspec.Struct, frozen=True):
     message: str
 
 
-class StepOutcome(msgspec.Struct, frozen=True):
+class StepOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one step of an attempt ended, or the earlier attempt from which it was kept."""
 
     position: int  # from 0, in the job's list of steps

@@ -96,7 +96,8 @@ def children_of(parent: int) -> list[int]:
 
 def own_children() -> list[int]:
     """Return the children of this process's first thread, zombies included, as `children_of` does. Their list stays
-    open: to open it takes ten times as long as to read it."""
+    open: to open it takes ten times as long as to read it. Not for a process in which functions of users run: they may
+    close what they have not opened."""
     pid = os.getpid()
     fd = _children_fd(pid)
     content = os.pread(fd, _LONGEST_LIST, 0) if fd is not None else b""

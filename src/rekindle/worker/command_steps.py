@@ -17,7 +17,7 @@ import msgspec
 from rekindle.domain.models import Failure, LeftProcess, LeftRunning
 from rekindle.domain.states import Cause, State, state_after
 from rekindle.domain.texts.commandline import CommandLine, compile_command
-from rekindle.journal.processes import command_of, descendants_of, own_children, start_of
+from rekindle.journal.processes import children_of, command_of, descendants_of, own_children, start_of
 from rekindle.worker.attempt_environment import ACTION_NAME, RESULT_NAME, VERDICT_NAME, AttemptEnvironment
 from rekindle.worker.attempt_folders import AttemptFolders, StepReports, reject_end, take_reports
 from rekindle.worker.logs import BadLog, LogFiles
@@ -320,7 +320,7 @@ def stray_children(keep: Collection[int], leader: int = 0) -> list[int]:
     `leader` count."""
     return [
         pid
-        for pid in own_children()
+        for pid in children_of(os.getpid())
         if pid != leader and (pid not in keep or in_group(pid, leader)) and start_of(pid) is not None
     ]
 
@@ -345,7 +345,7 @@ def kill_children(keep: Collection[int] = ()) -> tuple[bool, float]:
         return False, 0.0
     found, cpu = False, 0.0
     limit = time.monotonic() + KILL_TIMEOUT
-    while left := [pid for pid in own_children() if pid not in keep]:
+    while left := [pid for pid in children_of(os.getpid()) if pid not in keep]:
         found = True
         for pid in left:
             os.kill(pid, signal.SIGKILL)
