@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 BATCH_SECONDS = 0.02
 """How long outcomes are collected before they are ingested together, while every worker has work queued."""
 
-IDLE_SECONDS = 2.0
-"""The longest time between two reads of the store: a notification may be lost."""
-
 START_SECONDS = 0.2
 """How long jobs wait for a busy worker before others are started for them, about twice as long as the start of a worker
 takes. If more jobs are ready than there are slots, no time is lost: the others are started at once."""
@@ -109,19 +106,18 @@ class RunnerLoop:
     def run(self) -> WorkReport:
         """Work until no job is left to run or to wait for."""
         self._adopt_orphans()
-        notify(self._session.store, self._peer_watch.peers)
+        notify_here(self._scope.store_folder, ())
         try:
             self._handle_stop_requests()
             while True:
                 self._iterate()
-                if self._reporter is not None:
-                    self._report_progress(self._reporter)
+                self._check_peers()
+                self._report_progress()
                 if self._finished():
                     return self._report()
                 self._wait()
                 self._handle_limits()
                 self._handle_stop_requests()
-                self._check_peers()
         finally:
             self._orphans.close()
             self._peer_watch.close()
@@ -145,10 +141,11 @@ class RunnerLoop:
         version = self._session.store.data_version()
         store_changed = version != self._seen_version
         checked, now = self._reuse_checks.done, self._session.clock()
-        due = self._retry_timer.seconds(now) == 0 or time.monotonic() >= self._lease.due
+        due = self._retry_timer.seconds(now) == 0
         resolvable, clock_set_back = self._orphans.resolvable, self._retry_timer.was_set_back(now)
         news = batches or ended_workers or started or store_changed or self._more_ready or self._dispatcher.returned
         if not (news or surveyed or resolvable or checked or due or clock_set_back):
+            self._lease.renew(now)
             return
         errors, paths = self._errors.search(failures_of(batches, unreported)), KnownPaths()
         scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._most_claims)
@@ -340,14 +337,14 @@ class RunnerLoop:
 
     def _timeout(self) -> float:
         """Return the seconds until something is due that no descriptor reports."""
-        timeout = IDLE_SECONDS
+        timeout = math.inf
         if self._more_ready:
             timeout = 0.0
         elif self._dispatcher.returned:
             timeout = 0.05
         elif self._dispatcher.can_recall:
             timeout = RECALL_SECONDS
-        dues = [self._lease.due]
+        dues = [self._lease.due, self._report_due]
         if not self._stopping:
             dues += [self._peer_watch.due, self._start_at]
         if self._limit is not None and self._may_time_out:
@@ -358,8 +355,6 @@ class RunnerLoop:
             dues.append(self._leave_at)
         elif self._kill_at is not None:
             dues.append(self._kill_at)
-        if self._reporter is not None:
-            dues.append(self._reporter.due)
         if self._orphans:
             dues.append(self._orphans.due)
         retry = self._retry_timer.seconds(self._session.clock())
@@ -464,18 +459,34 @@ class RunnerLoop:
     def _adopt_orphans(self) -> None:
         """Take over from dead peers. Of several runners only one succeeds for each."""
         now = self._session.clock()
+        known = set(self._peer_watch.peers)
         with self._session.store.read() as archive:
             registered = archive.runners.alive()
-        if dead := self._peer_watch.dead_peers(registered, now):
+        dead = self._peer_watch.dead_peers(registered, now)
+        # This runner may have left jobs to a peer that it did not know yet, after that one had looked for some.
+        if fresh := [peer for peer in self._peer_watch.peers if peer not in known]:
+            notify(self._session.store, fresh)
+        if dead:
             with self._lease.write(now) as archive:
                 self._orphans.take_over(archive, dead, self._runner.id)
 
     # --- reporting
 
-    def _report_progress(self, reporter: ProgressReporter) -> None:
+    @property
+    def _report_due(self) -> float:
+        """Return the time of the next progress report (monotonic): infinity while nothing runs, and nothing has changed
+        since the last one."""
+        if self._reporter is None:
+            return math.inf
+        news = self._dispatcher.busy or self._orphans or self._iterated >= self._reporter.reported
+        return self._reporter.due if news else math.inf
+
+    def _report_progress(self) -> None:
+        if self._reporter is None or time.monotonic() < self._report_due:
+            return
         busy = [worker for worker in self._dispatcher.workers.values() if not worker.idle]
         running = [next(iter(worker.in_flight.values())).assignment.name for worker in busy]
-        reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
+        self._reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
 
     def _report(self) -> WorkReport:
         stuck = dict(self._stuck())

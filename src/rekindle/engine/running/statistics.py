@@ -111,19 +111,16 @@ class ProgressReporter:
 
     def __init__(self, session: Session, workflow: int | None, show: Callable[[Progress], None]) -> None:
         self._session, self._workflow, self._show = session, workflow, show
-        self._began = self._reported = time.monotonic()
+        self._began = self.reported = time.monotonic()
 
     @property
     def due(self) -> float:
         """Return the time of the next report (monotonic)."""
-        return self._reported + (REPORT_ALL_SECONDS if self._workflow is None else REPORT_SECONDS)
+        return self.reported + (REPORT_ALL_SECONDS if self._workflow is None else REPORT_SECONDS)
 
     def report(self, statistics: RunStatistics, running: Iterable[str], *, delayed: bool) -> None:
-        """Report, if a report is due. `running`: names of running jobs; `delayed`: some jobs wait for their retry."""
-        now = time.monotonic()
-        if now < self.due:
-            return
-        self._reported = now
+        """Report. `running`: names of running jobs; `delayed`: some jobs wait for their retry."""
+        self.reported = now = time.monotonic()
         with self._session.store.read() as archive:
             counts = counts_of(archive, self._workflow)
             waiting = archive.queue.delayed(self._session.clock()) if delayed else {}
