@@ -304,6 +304,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     cancel_asked: bool = False
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
     canaries_open: bool = False  # some group of canaries is undecided
+    is_needed: bool = False  # other jobs need the job
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.actions import ParameterChange, effective_params
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import known_subtasks
@@ -147,6 +148,11 @@ def assignments(
     for attempt in attempts:
         job = attempt.job
         task = tasks.of(archive, job.workflow, job.template, job.revision, job.latest)
+        binding = from_json(job.binding) if job.binding != "{}" else {}
+        if not job.attempts and job.next is DEFAULT_NEXT_ATTEMPT and job.id not in changes:  # nothing else can differ
+            first = (attempt.id, attempt.token, job.id, job.name, 1, task.id, attempt.folder, binding)
+            made.append(Assignment(*first, inputs=inputs.get(job.id, ""), own=attempt.own, given=attempt.given))
+            continue
         steps = kept.get(attempt.id, ())
         modified = decode_overrides(job.next.overrides)
         params, unset = assignment_parameters(
@@ -161,7 +167,7 @@ def assignments(
                 number=job.attempts + 1,
                 template=task.id,
                 folder=attempt.folder,
-                binding=from_json(job.binding) if job.binding != "{}" else {},
+                binding=binding,
                 start_step=job.next.resume_step,
                 kept=_results_by_step(steps),
                 inputs=inputs.get(job.id, ""),

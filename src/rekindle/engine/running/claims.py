@@ -85,8 +85,11 @@ def claim(
     refills = durations.supply.refills
     # With a condition more jobs are read at once, because evaluating the condition twice is slow.
     limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
+    if refills and durations.classes == 1:
+        limit += sum(map(durations.room, workers))
     scope, ready, never_fit = _find_in_time(archive, scope, now, limit if refills or not free_slots else MAX_READY)
     found = _by_class(ready)
+    durations.classes = len(found)
     resources = archive.jobs.resources(found)
     reasons = {number: explain_never_fits(scope.total, resources[number], scope.owner) for number in found}
     unfit = {number: (jobs[0].name, why) for number, jobs in found.items() if (why := reasons[number]) is not None}
@@ -241,11 +244,12 @@ def _choose_short(
     first = sorted(((jobs[0].priority, number) for number, jobs in rest.items() if jobs), reverse=True)[:2]
     for number in takers.keys() & rest.keys():
         jobs = rest[number]
-        kinds = tasks.kinds(archive, {job.template for job in candidates[number]})
-        batch = max(durations.batch_size(kinds[job.template]) for job in candidates[number])
+        templates = {job.template for job in candidates[number]}
+        kinds = tasks.kinds(archive, templates)
+        shortest = min(durations.estimate(kinds[template]) for template in templates)
         others = next((priority for priority, other in first if other != number), None)
-        want = 1 + free_slots + len(takers[number]) * batch
-        if batch > 1 and want > limit == len(candidates[number]) and (others is None or jobs[0].priority >= others):
+        want = 1 + free_slots + sum(durations.room(worker, shortest) for worker in takers[number])
+        if want > limit == len(candidates[number]) and (others is None or jobs[0].priority >= others):
             found = _find_ready(archive, scope, now, want, number)
             jobs = rest[number] = [job for job in found if job.id not in taken]
             kinds = tasks.kinds(archive, {job.template for job in jobs})

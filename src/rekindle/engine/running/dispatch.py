@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 RECALL_SECONDS = 0.1
 """Time without progress after which a worker's queued attempts are recalled, if a slot is free or their durations are
 not known."""
+
+BATCH_SECONDS, UNNEEDED_SECONDS = 0.02, 0.05
+"""How long outcomes are collected before they are ingested together, while every worker has work queued; the second, if
+no job needs those that have ended last, so that nothing waits for them."""
 
 NO_RESOURCES = Resources(cpus=0.0)
 
@@ -63,6 +68,7 @@ class DurationAverages:
         self.supply = supply
         self._averages: dict[int, float] = {}
         self._recent = math.inf  # of all templates
+        self.classes = 0  # resource classes of the ready jobs that were read last
 
     def add(self, template: int, seconds: float) -> None:
         """Add the duration of one attempt."""
@@ -86,7 +92,17 @@ class DurationAverages:
     def backlog(self, worker: WorkerHandle) -> float:
         """Return the seconds of work queued on a worker. An attempt that runs may be of any duration until one of its
         template has ended."""
-        return sum(self.average(one.template) for one in worker.in_flight.values())
+        templates = Counter([one.template for one in worker.in_flight.values()])
+        return sum(count * self.average(template) for template, count in templates.items())
+
+    def room(self, worker: WorkerHandle, seconds: float | None = None) -> int:
+        """Return how many attempts of so many seconds (None: like those that the run has ended last) to queue on a
+        worker behind its own."""
+        seconds = self._recent if seconds is None else seconds
+        left = self.supply.seconds - self.backlog(worker)
+        if left <= 0 or seconds == math.inf:
+            return 0
+        return max(0, min(self.supply.most - len(worker.in_flight), int(left / seconds)))
 
 
 class Dispatcher:
@@ -100,6 +116,7 @@ class Dispatcher:
         self.returned: list[InFlightAttempt] = []
         """Attempts that workers gave back, or that a dead worker had not started."""
         self.durations = DurationAverages(executor.supply)
+        self.batch_seconds = BATCH_SECONDS
 
     # --- workers
 
@@ -159,8 +176,11 @@ class Dispatcher:
     def well_supplied(self) -> bool:
         """Return whether every worker has attempts queued behind the running one, and at least half of its backlog."""
         half, estimate = self.durations.supply.seconds / 2, self.durations.estimate
-        queued = [[estimate(one.template) for one in worker.in_flight.values()] for worker in self.workers.values()]
-        return all(len(seconds) > 1 and sum(seconds) >= half for seconds in queued)
+        for worker in self.workers.values():
+            templates = Counter([one.template for one in worker.in_flight.values()])
+            if len(worker.in_flight) < 2 or sum(n * estimate(one) for one, n in templates.items()) < half:
+                return False
+        return True
 
     def open_workers(self) -> list[WorkerHandle]:
         """Return the workers that may be given work."""

@@ -112,6 +112,7 @@ class IngestResult(msgspec.Struct):
     warnings: list[str] = msgspec.field(default_factory=list)
     retries: int = 0  # jobs that run again as their policies say
     not_retried: int = 0  # jobs that do not, because there were enough retries
+    needed: bool = False  # other jobs need some of those whose attempts have ended
 
 
 def ingest(
@@ -153,6 +154,7 @@ def ingest(
         for ending, known in ends
         if known.job_attempt == ending.attempt
     ]
+    result.needed = any(known.is_needed for _, known in ends)
     lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
     result.lost = lost - bounded_by_policy(archive, sorted(lost))
     result.cut_off = {known.job for ending, known in ends if _is_cut_off(ending, known, terminated)}

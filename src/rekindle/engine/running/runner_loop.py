@@ -20,7 +20,7 @@ from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.delay_timer import DelayTimer
-from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
+from rekindle.engine.running.dispatch import BATCH_SECONDS, RECALL_SECONDS, UNNEEDED_SECONDS, Dispatcher
 from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
 from rekindle.engine.running.lease import Lease, PeerWatch
 from rekindle.engine.running.lost_attempts import rerun_lost
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from rekindle.engine.session import Session
     from rekindle.executors.pool import Executor, WorkerInfo
     from rekindle.store.archive import Transaction
-
-BATCH_SECONDS = 0.02
-"""How long outcomes are collected before they are ingested together, while every worker has work queued."""
 
 START_SECONDS = 0.2
 """How long jobs wait for a busy worker before others are started for them, about twice as long as the start of a worker
@@ -150,7 +147,8 @@ class RunnerLoop:
         errors, paths = self._errors.search(failures_of(batches, unreported)), KnownPaths()
         scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._most_claims)
         errors = replace(errors, most=self._statistics.retries_left(self._options.retries_at_most))
-        alone = bool(surveyed or checked or clock_set_back or self._concerns_others(now))
+        # Whether other jobs change than those that this runner claims or has claimed.
+        alone = bool(surveyed or checked or clock_set_back or due or self._orphans or self._dispatcher.returned)
         while True:
             with suppress(UnknownPath, NotAlone), self._lease.write(now, alone=alone) as archive:
                 ends_found = [*unreported, *self._orphans.current(archive)]
@@ -174,7 +172,8 @@ class RunnerLoop:
                 break
             alone = True
             paths.look()
-        self._count_ends(counts)
+        for job, state, requeued in counts:
+            self._statistics.count_end(job, state, requeued=requeued)
         self._statistics.count_retries(result.retries, result.not_retried)
         self._iterated = time.monotonic()
         self._seen_version = version  # what was committed since may not have been seen
@@ -200,10 +199,6 @@ class RunnerLoop:
             self._handle_stop_requests()
         return self._time_left.ended
 
-    def _concerns_others(self, now: float) -> bool:
-        """Return whether the next transaction changes other jobs than those that this runner claims or has claimed."""
-        return bool(self._retry_timer.seconds(now) == 0 or self._orphans or self._dispatcher.returned)
-
     def _end_delays(self, archive: Transaction, now: float, *, alone: bool) -> None:
         """End the delays that are over, and set the timer to the next. In a turn none ends: the timer is then set to
         those that are over too, and the next iteration ends them."""
@@ -220,15 +215,13 @@ class RunnerLoop:
             if attempt is not None and number not in result.archived:
                 job = attempt.assignment.job
                 ended.append((job, state, job in result.requeued))
+        if ended:
+            self._dispatcher.batch_seconds = BATCH_SECONDS if result.needed else UNNEEDED_SECONDS
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
         self._more_ready = bool(result.ended or result.returned)
         return ended
-
-    def _count_ends(self, ended: Sequence[tuple[int, State, bool]]) -> None:
-        for job, state, requeued in ended:
-            self._statistics.count_end(job, state, requeued=requeued)
 
     def _start_workers(self, ended: int) -> list[WorkerInfo]:
         """Start as many workers as have ended, and those that jobs have waited for."""
@@ -331,7 +324,7 @@ class RunnerLoop:
         if readable:  # a peer has started or ended
             self._peer_watch.due = self._iterated
         self._dispatcher.recall_stalled()
-        rest = self._iterated + BATCH_SECONDS - time.monotonic()
+        rest = self._iterated + self._dispatcher.batch_seconds - time.monotonic()
         if rest > 0 and not self._to_start and self._dispatcher.well_supplied:
             time.sleep(rest)
 
@@ -357,8 +350,7 @@ class RunnerLoop:
             dues.append(self._kill_at)
         if self._orphans:
             dues.append(self._orphans.due)
-        retry = self._retry_timer.seconds(self._session.clock())
-        return max(0.0, min(timeout, min(dues) - time.monotonic(), retry))
+        return max(0.0, min(timeout, min(dues) - time.monotonic(), self._retry_timer.seconds(self._session.clock())))
 
     # --- ending
 
@@ -476,10 +468,9 @@ class RunnerLoop:
     def _report_due(self) -> float:
         """Return the time of the next progress report (monotonic): infinity while nothing runs, and nothing has changed
         since the last one."""
-        if self._reporter is None:
-            return math.inf
-        news = self._dispatcher.busy or self._orphans or self._iterated >= self._reporter.reported
-        return self._reporter.due if news else math.inf
+        if self._reporter and (self._dispatcher.busy or self._orphans or self._iterated >= self._reporter.reported):
+            return self._reporter.due
+        return math.inf
 
     def _report_progress(self) -> None:
         if self._reporter is None or time.monotonic() < self._report_due:

@@ -49,7 +49,7 @@ ORDER BY job.priority DESC, job.id;
 SELECT job.id{columns} FROM job {claimable};
 
 -- name: any_workflow
--- The scope of a runner that claims jobs of all workflows.
+-- The scope of a runner that claims jobs of all workflows. Also the condition of one that claims any job.
 1 = 1;
 
 -- name: one_workflow
