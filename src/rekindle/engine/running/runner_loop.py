@@ -172,9 +172,7 @@ class RunnerLoop:
                 break
             alone = True
             paths.look()
-        for job, state, requeued in counts:
-            self._statistics.count_end(job, state, requeued=requeued)
-        self._statistics.count_retries(result.retries, result.not_retried)
+        self._statistics.count_ends(counts, result.retries, result.not_retried)
         self._iterated = time.monotonic()
         self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again

@@ -61,8 +61,11 @@ class RunStatistics(msgspec.Struct):
         """Return how many retries are left of `most` in this run; None: any number."""
         return None if most is None else max(0, most - self.retries)
 
-    def count_retries(self, retries: int, not_retried: int) -> None:
-        """Count jobs that run again as their policies say, and those that do not because there were enough retries."""
+    def count_ends(self, ended: Iterable[tuple[int, State, bool]], retries: int, not_retried: int) -> None:
+        """Count ends as (job, state, requeued), jobs that run again as their policies say, and those that do not
+        because there were enough retries."""
+        for job, state, requeued in ended:
+            self.count_end(job, state, requeued=requeued)
         self.retries += retries
         self.not_retried += not_retried
 
