@@ -12,7 +12,7 @@ from project_folder import Project, until
 from rekindle import Client, StopHandle
 from rekindle.domain.states import State
 from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.running import lease, runner_loop
+from rekindle.engine.running import lease
 from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
 
@@ -83,11 +83,7 @@ def test_stop_with_cancel_ends_running_jobs_as_canceled(project: Project, thread
     assert project.states() == {"long": "canceled", "second": "ready", "after": "waiting"}
 
 
-def test_stop_wakes_an_idle_runner_at_once(
-    project: Project, thread: RunInThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_loop, "IDLE_SECONDS", 60.0)
-    monkeypatch.setattr(lease, "PEER_CHECK_SECONDS", 60.0)
+def test_stop_wakes_an_idle_runner_at_once(project: Project, thread: RunInThread) -> None:
     project.write("go", "")
     report = thread.start(watch=True)
     until(lambda: len(project.ran()) == 3, "all jobs have run")

@@ -254,6 +254,7 @@ class UpstreamJob(NamedTuple):
     result: str | None  # JSON text; of a completed job
     job: int
     attempt: int | None
+    template: int | None = None  # the attempt's
     state: State = State.COMPLETED  # the job's
     number: int | None = None  # the attempt's, within the job
     verdict: Verdict | None = None

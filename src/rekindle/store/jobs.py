@@ -83,6 +83,8 @@ class Jobs:
 
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Return jobs, in the order of `ids`. Unknown ids are left out."""
+        if not ids:
+            return []
         jobs = (job_of(row, self._db.paths) for row in self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids)))
         known = {job.id: job for job in jobs}
         return [known[number] for number in ids if number in known]
@@ -162,7 +164,17 @@ class Jobs:
             failure = None if row.error_type is None else Failure(*(text or "" for text in texts))
             verdict = verdict_of(row.verdict, row.verdict_message)
             found.setdefault(row.child, []).append(
-                UpstreamJob(row.name, row.result, row.job, row.attempt, STATES[row.state], row.number, verdict, failure)
+                UpstreamJob(
+                    row.name,
+                    row.result,
+                    row.job,
+                    row.attempt,
+                    row.template,
+                    STATES[row.state],
+                    row.number,
+                    verdict,
+                    failure,
+                )
             )
         return found
 

@@ -74,7 +74,7 @@ SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
 -- name: upstream
 -- The jobs that jobs need, with their live attempts and the results of those that completed.
 SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END AS result, job.id AS job,
-    attempt.id AS attempt, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
+    attempt.id AS attempt, attempt.template, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
     CASE WHEN attempt.state = 5 THEN coalesce(attempt.error_type, '') END AS error_type,
     attempt.error_message, attempt.error_traceback, attempt.error_stderr
 FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt
