@@ -80,7 +80,9 @@ class SubtaskPool:
             raise StartError(f"cannot open the subtask's log in {folder}: {error.strerror}") from error
         try:
             own = msgspec.structs.replace(context.assignment, folder=folder, own="")
-            command = CommandStep(context.step, context.position, env, own, log, self._children, context.resources.folders)
+            command = CommandStep(
+                context.step, context.position, env, own, log, self._children, context.resources.folders
+            )
         except BaseException:  # the command did not start: close its log
             log.keep(folder, context.position)
             raise

@@ -75,7 +75,9 @@ def commands_are_fixed(steps: Sequence[Step]) -> bool:
             line = None if step.run is None else compile_command(step.run, step.shell)
         except RekindleError:
             return False
-        if step.each is not None or (line is not None and (line.references or any(map(variables_named, line.words({})[0])))):
+        if step.each is not None or (
+            line is not None and (line.references or any(map(variables_named, line.words({})[0])))
+        ):
             return False
     return True
 
