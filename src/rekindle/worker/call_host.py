@@ -271,11 +271,13 @@ class CallServer:
             end = check_outputs(end, env, tail)
         if assignment.own or not self._folders.is_unused(assignment.folder):
             end = check_in_place(end, assignment.report_prefix)
+        replaced = self._capture.replaced
         try:
             self._capture.keep(assignment.file_prefix, position, self._clean)
         except BadLog as error:
             end = reject_end(end, error, tail)
-        self._redirect()  # the call may have closed its own
+        if self._capture.replaced != replaced:
+            self._redirect()
         return end
 
     def _call(self, step: Step, env: AttemptEnvironment, template: TaskTemplate, assignment: Assignment) -> CallResult:

@@ -47,6 +47,7 @@ class StepLogs:
     def __init__(self, prefix: str, storage: DiskRetry, flags: int = _FLAGS) -> None:
         self._paths = (f"{prefix}out", f"{prefix}err")
         self._storage = storage
+        self.replaced = 0  # how often another file was opened in the place of one
         self._fds = [self._open(path, flags) for path in self._paths]
         self._inodes = list(map(_inode, self._fds))
 
@@ -112,6 +113,7 @@ class StepLogs:
         os.close(fd)
         self._fds[stream] = self._open(path, _FLAGS)
         self._inodes[stream] = _inode(self._fds[stream])
+        self.replaced += 1
         return wrong
 
     def _open(self, path: str, flags: int) -> int:
