@@ -173,7 +173,6 @@ class WorkerLoop:
             if left is not None:
                 self._batch_size = min(MAX_BATCH, max(8, 2 * self._batch.done))
                 self._batch = None
-                self._resources.reporter.mark_unread()
                 self._queue.extendleft(reversed(left))
                 if self._stopping:
                     self._give_back()

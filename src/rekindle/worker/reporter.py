@@ -21,7 +21,7 @@ from rekindle.journal.records import Ended
 if TYPE_CHECKING:
     from rekindle.journal.records import Record
 
-NOTIFY_INTERVAL = 0.010
+NOTIFY_INTERVAL = 0.004
 """Seconds between two wake-ups of a runner whose worker still has work: it then reads many lines at a time."""
 
 

@@ -129,6 +129,7 @@ class SubtaskPool:
             resources.reporter.journal.path,
             scratch,
             resources.reporter.storage,
+            resources.reporter.wake,
             self._all_hosts,
             leave_running=leave_running,
         )

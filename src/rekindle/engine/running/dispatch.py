@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.engine.running.ingest import JournalBatch, JournalReader
@@ -26,9 +27,13 @@ RECALL_SECONDS = 0.1
 """Time without progress after which a worker's queued attempts are recalled, if a slot is free or their durations are
 not known."""
 
-BATCH_SECONDS, UNNEEDED_SECONDS = 0.02, 0.05
+BATCH_SECONDS, UNNEEDED_SECONDS = 0.004, 0.05
 """How long outcomes are collected before they are ingested together, while every worker has work queued; the second, if
 no job needs those that have ended last, so that nothing waits for them."""
+
+NEEDED_SECONDS, NEEDED_MOST = 0.02, 24
+"""The work to queue on a worker while jobs need those that end. Where workers are faster than the runner, all that is
+queued ends before the runner's next iteration, which takes the longer the more has ended."""
 
 NO_RESOURCES = Resources(cpus=0.0)
 
@@ -117,6 +122,13 @@ class Dispatcher:
         """Attempts that workers gave back, or that a dead worker had not started."""
         self.durations = DurationAverages(executor.supply)
         self.batch_seconds = BATCH_SECONDS
+
+    def adapt(self, *, needed: bool) -> None:
+        """Queue and collect less while other jobs need those that have ended last, so that they start sooner."""
+        self.batch_seconds = BATCH_SECONDS if needed else UNNEEDED_SECONDS
+        supply = self._executor.supply
+        less = replace(supply, seconds=min(NEEDED_SECONDS, supply.seconds), most=min(NEEDED_MOST, supply.most))
+        self.durations.supply = less if needed and supply.refills else supply
 
     # --- workers
 

@@ -20,7 +20,7 @@ from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.delay_timer import DelayTimer
-from rekindle.engine.running.dispatch import BATCH_SECONDS, RECALL_SECONDS, UNNEEDED_SECONDS, Dispatcher
+from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
 from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
 from rekindle.engine.running.lease import Lease, PeerWatch
 from rekindle.engine.running.lost_attempts import rerun_lost
@@ -214,7 +214,7 @@ class RunnerLoop:
                 job = attempt.assignment.job
                 ended.append((job, state, job in result.requeued))
         if ended:
-            self._dispatcher.batch_seconds = BATCH_SECONDS if result.needed else UNNEEDED_SECONDS
+            self._dispatcher.adapt(needed=result.needed)
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
