@@ -42,8 +42,12 @@ class ValueSet:
 
     def __init__(self, values: Iterable[int | str]) -> None:
         found: list[Any] = list(values)
-        if found and not isinstance(found[0], str) and not (-INTEGER_LIMIT <= min(found) <= max(found) < INTEGER_LIMIT):
-            found = [one for one in found if -INTEGER_LIMIT <= one < INTEGER_LIMIT]
+        try:
+            fit = not found or -INTEGER_LIMIT <= min(found) <= max(found) < INTEGER_LIMIT
+        except TypeError:  # there are texts
+            fit = False
+        if not fit:
+            found = [one for one in found if isinstance(one, str) or -INTEGER_LIMIT <= one < INTEGER_LIMIT]
         self.values: list[int | str] = found
 
     def __conform__(self, _: object) -> str:

@@ -138,7 +138,7 @@ class Attempt:
     def due(self) -> float | None:
         """When to poll although nothing is readable."""
         due = None if self._activity is None else self._activity.due
-        if self._stopped is not None:
+        if self._stopped is not None or (self._limit is None and self._monitor is None):
             return due
         next_sample = None if self._monitor is None else self._monitor.due
         return min((at for at in (due, self._limit, next_sample) if at is not None), default=None)

@@ -76,6 +76,8 @@ class CommandStep:
     @property
     def due(self) -> float | None:
         """When the grace ends, or when left processes may have ended."""
+        if self._kill_at is None:
+            return self._check_at
         return min((at for at in (self._kill_at, self._check_at) if at is not None), default=None)
 
     def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:

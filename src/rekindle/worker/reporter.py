@@ -45,6 +45,8 @@ class Reporter:
     @property
     def due(self) -> float | None:
         """The next time at which there is something to do (monotonic)."""
+        if self._retry_at is None:
+            return self._notify_at
         return min((at for at in (self._notify_at, self._retry_at) if at is not None), default=None)
 
     def add(self, record: Record) -> None:

@@ -101,8 +101,8 @@ class DurationAverages:
         return sum(count * self.average(template) for template, count in templates.items())
 
     def room(self, worker: WorkerHandle, seconds: float | None = None) -> int:
-        """Return how many attempts of so many seconds (None: like those that the run has ended last) to queue on a
-        worker behind its own."""
+        """Return how many attempts to queue on a worker behind its own, if each takes `seconds` (None: as long as those
+        that ended last)."""
         seconds = self._recent if seconds is None else seconds
         left = self.supply.seconds - self.backlog(worker)
         if left <= 0 or seconds == math.inf:
