@@ -1,4 +1,4 @@
-"""A chain of no-op calls beside the least that a durable chain can do: a pipe to another process and one transaction."""
+"""A chain of no-op calls beside the least that a durable one can do: a pipe to another process and one transaction."""
 
 from __future__ import annotations
 
@@ -64,13 +64,15 @@ def percentiles(rounds: list[list[float]], percent: float) -> tuple[float, ...]:
 
 def run(length: int, levels: list[list[float]], variables: dict[str, str]) -> Sample:
     """Run a chain in a new store, and add the times between starts to `levels`."""
-    with project({"call": "work:nothing"}, 1) as folder, Client(str(folder / ".rekindle")) as client:
-        submit_different(client, folder, length, {"call": "work:nothing"}, after=True)
+    with project({"call": "work:nothing"}, 1) as folder:
+        with Client(str(folder / ".rekindle")) as client:
+            submit_different(client, folder, length, {"call": "work:nothing"}, after=True)
         sample = command([REKINDLE, "work", "-j", "1"], folder, variables=variables)
-        attempts = client.attempts(client.select(workflow="different"))
-        starts = sorted(one.started.timestamp() for one in attempts if one.started is not None)
-        levels.append([later - one for one, later in pairwise(starts)])
-        return sample
+        store = sqlite3.connect(folder / ".rekindle" / "store.db")  # a Client shows milliseconds
+        starts = [started for (started,) in store.execute("SELECT started FROM attempt ORDER BY started")]
+        store.close()
+    levels.append([later - one for one, later in pairwise(starts)])
+    return sample
 
 
 def bare_chain(length: int) -> list[float]:
@@ -91,9 +93,7 @@ def bare_chain(length: int) -> list[float]:
             store.execute("BEGIN IMMEDIATE")
             store.execute("UPDATE attempt SET state = 4, ended = ? WHERE id = ?", (time.time(), number))
             store.execute("UPDATE job SET state = 4 WHERE id = ?", (number,))
-            store.execute(
-                "UPDATE job SET unmet = unmet - 1, state = 1 WHERE id = ? RETURNING unmet", (number + 1,)
-            ).fetchall()
+            store.execute("UPDATE job SET unmet = unmet - 1, state = 1 WHERE id = ?", (number + 1,))
             (ready,) = store.execute("SELECT id FROM job WHERE state = 1 ORDER BY id LIMIT 1").fetchone()
             store.execute("INSERT INTO attempt VALUES (?, ?, 2, ?, NULL)", (ready, ready, time.time()))
             store.execute("UPDATE job SET state = 2, attempt = ? WHERE id = ?", (ready, ready))
