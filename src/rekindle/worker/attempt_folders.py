@@ -2,8 +2,8 @@
 
 A folder exists while its attempt runs and is removed if it is empty at the end. On a journaling file system, making and
 removing a directory costs some 80 µs, and moving an empty one 8 µs. So a worker keeps a spare folder and moves it to
-where an attempt needs it. If it was never used, it is moved on to the next attempt, or back when there is none. The spare's modification time is set to a moment of 1970;
-any change in it moves that time."""
+where an attempt needs it. If it was never used, it is moved on to the next attempt, or back when there is none. The
+spare's modification time is set to a moment of 1970; any change in it moves that time."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ MAX_DEPTH = 200
 """Levels of arrays and objects in a JSON value that is accepted: each reader needs stack for each level."""
 
 _UNUSED_NS = 1_970_019_700_197
-"""The modification time of a folder in which nothing was ever made: not a whole second, which an archive may give to the
-folder that it is unpacked to."""
+"""The modification time of a folder in which nothing was ever made: not a whole second, which an archive may give to
+the folder that it is unpacked to."""
 
 _IN_USE = (errno.ENOTEMPTY, errno.EEXIST)
 _ELSEWHERE = (errno.EXDEV, errno.EPERM, errno.EACCES)

@@ -32,7 +32,7 @@ from rekindle.store.templates import encode_template
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import FileFingerprints
     from rekindle.domain.definition import JobTemplate
-    from rekindle.domain.models import Attempt, NewAttempt, PartialOutput, StepOutcome, UpstreamJob, Workflow
+    from rekindle.domain.models import Attempt, NewAttempt, PartialOutput, ReadyJob, StepOutcome, UpstreamJob, Workflow
     from rekindle.store.archive import Snapshot, Transaction
 
 
@@ -148,17 +148,13 @@ def assignments(
     sources = [one.job.next.resume_attempt for one in attempts if one.job.next.resume_attempt is not None]
     start_fingerprints = _start_fingerprints(archive, sources)
     aside = _outputs_aside(archive, attempts)
-    needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
-    archive.fingerprints.put_needed({one: {need.job: need.attempt or 0 for need in needs} for one, needs in needed})
-    archive.fingerprints.put_patched(_patched_params(archive, tasks, attempts, changes))
+    _store_inputs(archive, tasks, attempts, upstream, changes)
     made = []
     for attempt in attempts:
         job = attempt.job
         task = tasks.of(archive, job.workflow, job.template, job.revision, job.latest)
-        binding = from_json(job.binding) if job.binding != "{}" else {}
-        if not job.attempts and job.next is DEFAULT_NEXT_ATTEMPT and job.id not in changes:  # nothing else can differ
-            first = (attempt.id, attempt.token, job.id, job.name, 1, task.id, attempt.folder, binding)
-            made.append(Assignment(*first, inputs=inputs.get(job.id, ""), own=attempt.own, given=attempt.given))
+        if not job.attempts and job.next is DEFAULT_NEXT_ATTEMPT and job.id not in changes:
+            made.append(_first_assignment(attempt, task, inputs.get(job.id, "")))
             continue
         steps = kept.get(attempt.id, ())
         modified = decode_overrides(job.next.overrides)
@@ -174,7 +170,7 @@ def assignments(
                 number=job.attempts + 1,
                 template=task.id,
                 folder=attempt.folder,
-                binding=binding,
+                binding=_binding(job),
                 start_step=job.next.resume_step,
                 kept=_results_by_step(steps),
                 inputs=inputs.get(job.id, ""),
@@ -195,6 +191,31 @@ def assignments(
             )
         )
     return _with_known_inputs(archive, tasks, made)
+
+
+def _first_assignment(attempt: NewAttempt, task: TaskTemplate, inputs: str) -> Assignment:
+    """Return the assignment of a job's first attempt, in which nothing was changed: most attempts are such."""
+    job = attempt.job
+    values = (attempt.id, attempt.token, job.id, job.name, 1, task.id, attempt.folder, _binding(job))
+    return Assignment(*values, inputs=inputs, own=attempt.own, given=attempt.given)
+
+
+def _binding(job: ReadyJob) -> dict[str, Any]:
+    binding: dict[str, Any] = from_json(job.binding) if job.binding != "{}" else {}
+    return binding
+
+
+def _store_inputs(
+    archive: Transaction,
+    tasks: TaskTemplates,
+    attempts: Sequence[NewAttempt],
+    upstream: Mapping[int, Sequence[UpstreamJob]],
+    changes: Mapping[int, Sequence[ParameterChange]],
+) -> None:
+    """Store the needs and the changed parameters of attempts."""
+    needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
+    archive.fingerprints.put_needed({one: {need.job: need.attempt or 0 for need in needs} for one, needs in needed})
+    archive.fingerprints.put_patched(_patched_params(archive, tasks, attempts, changes))
 
 
 def _earlier_ends(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:

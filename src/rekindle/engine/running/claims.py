@@ -83,10 +83,7 @@ def claim(
     Store the attempts. The caller assigns them to the workers once the transaction is committed."""
     free_slots = absent + sum(worker.idle for worker in workers)
     refills = durations.supply.refills
-    # With a condition more jobs are read at once, because evaluating the condition twice is slow.
-    limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
-    if refills and durations.classes == 1:
-        limit += sum(map(durations.room, workers))
+    limit = _jobs_to_read(scope, workers, durations, free_slots, absent)
     scope, ready, never_fit = _find_in_time(archive, scope, now, limit if refills or not free_slots else MAX_READY)
     found = _by_class(ready)
     durations.classes = len(found)
@@ -125,6 +122,17 @@ def claim(
         in_flight = InFlightAttempt(assignment, kind, number, resources[number])
         work.setdefault(worker, []).append(in_flight)
     return Claims(work, never_fit, left, waiting)
+
+
+def _jobs_to_read(
+    scope: ClaimScope, workers: Sequence[WorkerHandle], durations: DurationAverages, free_slots: int, absent: int
+) -> int:
+    """Return how many ready jobs of each resource class to read at first: one more than there are free slots. With one
+    class, as many as the workers have room for. With a condition more: evaluating the condition twice is slow."""
+    limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
+    if durations.supply.refills and durations.classes == 1:
+        limit += sum(map(durations.room, workers))
+    return limit
 
 
 def _find_ready(

@@ -154,7 +154,6 @@ def ingest(
         for ending, known in ends
         if known.job_attempt == ending.attempt
     ]
-    result.needed = any(known.is_needed for _, known in ends)
     lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
     result.lost = lost - bounded_by_policy(archive, sorted(lost))
     result.cut_off = {known.job for ending, known in ends if _is_cut_off(ending, known, terminated)}
@@ -309,6 +308,7 @@ def _store_ends(
     archive.queue.end(endings)
     _store_fingerprints(archive, records, endings)
     end_subtasks(archive, endings)
+    result.needed = any(standing[ending.attempt].is_needed for ending in endings)
     return [(ending, standing[ending.attempt]) for ending in endings]
 
 
