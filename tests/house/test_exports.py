@@ -46,6 +46,7 @@ EXPORTED = {
     "RekindleError",
     "Rerun",
     "RerunDetails",
+    "RunComparison",
     "RerunPlan",
     "RowList",
     "Selection",

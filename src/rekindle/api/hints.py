@@ -20,6 +20,7 @@ CALLS = {
     "workflows list": "client.workflows.list()",
     "workflows show": "client.workflows.show(workflow)",
     "workflows diff": "client.workflows.diff(workflow)",
+    "workflows compare": "client.workflows.compare(a, b)",
     "workflows archive": "client.workflows.archive(workflow)",
     "workflows delete": "client.workflows.delete(workflow)",
     "jobs list": "client.jobs()",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import Reason
     from rekindle.engine.queries.attempt_comparison import AttemptComparison
     from rekindle.engine.queries.details import AttemptDetails, Explanations, JobDetails
+    from rekindle.engine.queries.run_comparison import RunComparison
     from rekindle.engine.results import PageRequest
     from rekindle.engine.staleness.stale_jobs import Explanation
 
@@ -91,6 +92,31 @@ def attempt_comparison(found: AttemptComparison) -> dict[str, Any]:
         "logs": [
             {"step": one.step, "stream": one.stream, "line": one.line, "a": one.a, "b": one.b} for one in found.logs
         ],
+    }
+
+
+def run_comparison(found: RunComparison) -> dict[str, Any]:
+    """Return where two workflows part."""
+    return {
+        "a": found.a.id,
+        "b": found.b.id,
+        "same": found.same,
+        "parted": [
+            {
+                "name": one.name,
+                "first": one.is_first,
+                "jobs": list(one.jobs),
+                "attempts": list(one.attempts),
+                "states": [state.label for state in one.states],
+                "reasons": list(map(_reason, one.reasons)),
+                "results": list(one.results),
+                "upstream": list(one.upstream),
+            }
+            for one in found.parted
+        ],
+        "only_a": list(found.only_a),
+        "only_b": list(found.only_b),
+        "not_compared": list(found.not_compared),
     }
 
 
