@@ -46,6 +46,7 @@ EXPORTED = {
     "RekindleError",
     "Rerun",
     "RerunDetails",
+    "Lineage",
     "RunComparison",
     "RerunPlan",
     "RowList",

@@ -31,6 +31,7 @@ CALLS = {
     "logs": "client.logs(job)",
     "failures": "client.failures()",
     "flaky": "client.flaky()",
+    "lineage": "client.lineage(path)",
     "why": "client.why(jobs)",
     "rerun": "client.plan_rerun(jobs)",
     "apply": "client.apply(client.plans.load(path))",

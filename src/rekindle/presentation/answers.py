@@ -117,6 +117,14 @@ def attempts_diff(session: Session, a: int, b: int, progress: ReadProgress | Non
     return job_documents.attempt_comparison(compare_attempts(session, a, b, progress))
 
 
+def lineage(session: Session, path: str, progress: ReadProgress | None = None) -> dict[str, Any]:
+    """Return where a file comes from, and what depends on it."""
+    from rekindle.engine.queries.lineage import lineage
+    from rekindle.presentation import job_documents
+
+    return job_documents.lineage(lineage(session, path, progress))
+
+
 def workflows_compare(session: Session, a: str, b: str) -> dict[str, Any]:
     """Return where two workflows part."""
     from rekindle.engine.queries.run_comparison import compare_runs

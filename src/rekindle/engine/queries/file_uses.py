@@ -25,12 +25,22 @@ _MOST_FOLDERS = 4
 
 
 class FileUse(msgspec.Struct, frozen=True):
-    """An attempt that made a file, or used it. `content` is the file, or a folder around it, as the attempt recorded
-    it."""
+    """An attempt that made a file, or used it. `content` is the file, or a folder around it or a pattern that matches
+    it, as the attempt recorded it."""
 
     attempt: Attempt
     job: Job
     content: FileContent
+
+    def digest_of(self, path: str) -> str | None:
+        """Return the digest of a file as the attempt recorded it; None where it recorded that of the folder only."""
+        if self.content.path == path:
+            return self.content.digest
+        matched = self.content.matched
+        for name, digest in (matched.files or {}).items() if matched is not None else ():
+            if path == name or path.endswith(f"/{name}"):
+                return digest
+        return None
 
 
 class FileUses(msgspec.Struct, frozen=True):
@@ -57,7 +67,8 @@ def file_uses(session: Session, path: str) -> FileUses:
     folder around it as an output count."""
     with session.store.read() as archive:
         found = archive.fingerprints.with_path(path, _MOST_READ)
-        made, used = _uses(archive, found, path, "outputs"), _uses(archive, found, path, "inputs")
+        made = _uses(archive, found, path, "outputs")
+        used = _uses(archive, archive.fingerprints.using(path, archived=True), path, "inputs")
         folder = path
         for _ in range(_MOST_FOLDERS):
             folder = posixpath.dirname(folder)
@@ -73,7 +84,7 @@ def _uses(archive: Snapshot, found: Mapping[int, FileFingerprints], path: str, s
         attempt: content
         for attempt, one in found.items()
         for content in getattr(one, side)
-        if content.path == path and content.compared
+        if content.compared and (content.path == path or (side == "inputs" and content.covers(path)))
     }
     attempts = archive.attempts.by_id(contents)
     jobs = {job.id: job for job in archive.jobs.get(sorted({one.job for one in attempts}))}
