@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -67,39 +68,31 @@ class Fingerprints:
         found = self._documents("files", attempts)
         return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in found}
 
-    def with_path(self, path: str, most: int) -> dict[int, FileFingerprints]:
-        """Return what `put_files` recorded of the newest attempts, at most `most`, that have this path among their
-        files."""
-        text = f'"path":{to_json(self._db.paths.encode(path)).decode()}'
-        rows = self._db.rows(SQL["with_text"], pattern=_containing(text), limit=most)
-        decode = self._db.paths.decode
-        found = {attempt: with_prints(_PRINTS(document), decode) for attempt, document in rows}
-        return {
-            attempt: one
-            for attempt, one in found.items()
-            if any(each.path == path for each in one.inputs + one.outputs)
-        }
-
-    def using(self, path: str, *, archived: bool) -> dict[int, FileFingerprints]:
+    def reading(self, path: str, *, archived: bool) -> dict[int, FileFingerprints]:
         """Return what `put_files` recorded of the attempts, `archived` ones too, that have this path among their
         inputs, or a folder around it or a pattern that matches it; the newest first."""
-        around = [path]
-        while (folder := around[-1].rpartition("/")[0]) and folder != around[-1]:
-            around.append(folder)
-        texts = [f'"path":{to_json(self._db.paths.encode(each)).decode()}' for each in around]
         return {
             attempt: one
-            for attempt, one in self._with_texts([*texts, '"pattern":'], archived=archived).items()
+            for attempt, one in self._with_texts([*self._around(path), '"pattern":'], archived=archived).items()
             if any(content.covers(path) for content in one.inputs if content.compared)
         }
 
-    def with_output(self, digests: Collection[str]) -> dict[int, FileFingerprints]:
-        """Return what `put_files` recorded of the attempts, live and archived, that left an output with one of these
-        contents; the newest first."""
-        found = self._with_texts([f'"digest":"{digest}"' for digest in digests], archived=True)
+    def making(self, path: str, digests: Collection[str] = ()) -> dict[int, FileFingerprints]:
+        """Return what `put_files` recorded of the attempts, live and archived, that left an output at this path or a
+        folder around it, or an output with one of these contents anywhere; the newest first."""
+        texts = [*self._around(path), *(f'"digest":"{digest}"' for digest in digests)]
         return {
-            attempt: one for attempt, one in found.items() if any(content.digest in digests for content in one.outputs)
+            attempt: one
+            for attempt, one in self._with_texts(texts, archived=True).items()
+            if any(content.covers(path) or content.digest in digests for content in one.outputs)
         }
+
+    def _around(self, path: str) -> Iterator[str]:
+        """Yield how this path, and each folder around it, stand in a document."""
+        folder = ""
+        while path != folder:
+            yield f'"path":{to_json(self._db.paths.encode(path)).decode()}'
+            path, folder = posixpath.dirname(path), path
 
     def _with_texts(self, texts: Sequence[str], *, archived: bool) -> dict[int, FileFingerprints]:
         patterns = to_json([_containing(text) for text in texts]).decode()

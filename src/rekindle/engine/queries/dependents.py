@@ -34,4 +34,4 @@ def _live_jobs(archive: Snapshot, attempts: Sequence[int]) -> list[int]:
 
 def consumers(archive: Snapshot, path: str) -> list[int]:
     """Return the jobs whose live attempt read a file: declared, named in a command, in a folder or by a pattern."""
-    return _live_jobs(archive, sorted(archive.fingerprints.using(posixpath.normpath(path), archived=False)))
+    return _live_jobs(archive, sorted(archive.fingerprints.reading(posixpath.normpath(path), archived=False)))

@@ -59,17 +59,17 @@ class Lineage(msgspec.Struct, frozen=True):
 def lineage(session: Session, path: str, progress: ReadProgress | None = None) -> Lineage:
     """Return what is known of a file or folder, by its absolute path. `progress` is called while files are read. Raise
     NotFound if it does not exist and no attempt recorded it."""
-    uses = file_uses(session, path)
     with session.store.read() as archive:
         known = archive.fingerprints.known_files([path])
     digest = read_contents(ContentRequests(content=[path]), known, progress).content[path]
     seen = file_stat(path)
     contents = {digest, mtime_digest(seen)} if seen is not None else set()
+    uses = file_uses(session, path, contents)
     if seen is None and not (uses.made or uses.used):
         raise NotFound(f"{path} does not exist, and no attempt has recorded it", hint="check the path")
+    maker = _maker(path, contents, uses.made)
+    origin = _origin(path, contents, maker, exists=seen is not None)
     with session.store.read() as archive:
-        maker = _maker(archive, contents, uses)
-        origin = _origin(path, contents, maker, exists=seen is not None)
         sources = tuple(_sources(archive, maker.attempt.id)) if maker is not None else ()
         start = _users(uses, path, contents) if maker is None or origin == "changed" else {maker.attempt.id}
         tainted = archive.jobs.get(tainted_jobs(archive, start))
@@ -79,25 +79,12 @@ def lineage(session: Session, path: str, progress: ReadProgress | None = None) -
     return Lineage(path, digest if seen is not None else ABSENT, origin, maker, state, sources, uses, tuple(tainted))
 
 
-def _maker(archive: Snapshot, contents: Collection[str], uses: FileUses) -> FileUse | None:
+def _maker(path: str, contents: Collection[str], made: Sequence[FileUse]) -> FileUse | None:
     """Return the attempt that left a file: this content at this path, else this content anywhere, else this path; of
     several a live one, else the newest."""
-    same = [one for one in uses.made if one.content.digest in contents]
-    if same:
-        return _best(same)
-    if contents:
-        found = archive.fingerprints.with_output(contents)
-        attempts = archive.attempts.by_id(found)
-        jobs = {job.id: job for job in archive.jobs.get(sorted({one.job for one in attempts}))}
-        copies = [
-            FileUse(one, jobs[one.job], content)
-            for one in attempts
-            for content in found[one.id].outputs
-            if content.digest in contents
-        ]
-        if copies:
-            return _best(copies)
-    return _best(uses.made) if uses.made else None
+    same = [one for one in made if one.content.digest in contents]
+    at_path = [one for one in same if one.content.path == path]
+    return _best(at_path or same or made) if made else None
 
 
 def _best(several: Sequence[FileUse]) -> FileUse:

@@ -10,13 +10,9 @@ ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 -- One part of the fingerprints of attempts, where it was recorded.
 SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;
 
--- name: with_text
--- The newest attempts in whose recorded files a text occurs. No index: 100,000 attempts take half a second.
-SELECT attempt, document FROM fingerprint WHERE part = 'files' AND document LIKE :pattern ESCAPE '!'
-ORDER BY attempt DESC LIMIT :limit;
-
 -- name: with_texts
--- The attempts in whose recorded files one of several texts occurs; without archived ones, only live ones.
+-- The attempts in whose recorded files one of several texts occurs, the newest first; live ones, or archived ones too. No
+-- index: 100,000 attempts take half a second.
 SELECT fingerprint.attempt, fingerprint.document FROM fingerprint JOIN attempt ON attempt.id = fingerprint.attempt
 WHERE fingerprint.part = 'files' AND (attempt.archived_by IS NULL OR CAST(:archived AS BIGINT) = 1)
     AND EXISTS (
