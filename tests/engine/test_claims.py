@@ -13,7 +13,7 @@ from rekindle.domain.states import State
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, without_patterns
-from rekindle.engine.running.dispatch import Dispatcher, DurationAverages, WorkerHandle
+from rekindle.engine.running.dispatch import NEEDED_MOST, Dispatcher, DurationAverages, WorkerHandle
 from rekindle.engine.running.ingest import JournalReader
 from rekindle.executors.pool import WorkerInfo
 from rekindle.testing.fakes import FakeClock
@@ -188,6 +188,19 @@ def test_a_runner_gathers_outcomes_only_while_every_worker_has_queued_attempts(p
         number, one = next(iter(worker.in_flight.items()))
         worker.in_flight[number + 100] = one
     assert dispatcher.well_supplied
+
+
+def test_a_worker_gets_less_work_while_jobs_need_those_that_end(claimer) -> None:
+    executor = ScriptedExecutor(claimer.store.folder, lambda _: ScriptedOutcome(), FakeClock())
+    dispatcher = Dispatcher(executor, claimer.tasks, ROOM, slots=2)
+    dispatcher.durations.add(1, 1e-4)
+    found = []
+    for needed in (False, True, False):
+        dispatcher.adapt(needed=needed)
+        found.append((dispatcher.durations.room(claimer.workers[0]), dispatcher.batch_seconds))
+    assert found[0] == found[2]
+    assert found[1][0] == NEEDED_MOST < found[0][0]
+    assert found[1][1] < found[0][1]
 
 
 def test_jobs_that_fit_wait_for_workers_that_may_be_started(project, claimer) -> None:

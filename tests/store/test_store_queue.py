@@ -337,6 +337,17 @@ def details(store, statement: str, **values: object) -> str:
 
 
 @only_sqlite
+def test_turns_that_follow_each_other_keep_their_compiled_statements(store):
+    statements: list[str] = []
+    store._driver.connection.set_trace_callback(statements.append)
+    for _ in range(3):
+        with store.turn(1) as archive:
+            archive.queue.next_attempt()
+    assert sum("BEGIN" in one for one in statements) == 3
+    assert sum("query_only" in one for one in statements) <= 1  # each makes SQLite compile every statement again
+
+
+@only_sqlite
 def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     from rekindle.store.queue import SQL
 
