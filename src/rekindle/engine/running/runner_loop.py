@@ -282,6 +282,8 @@ class RunnerLoop:
         free, most = self._time_left.limit(dispatcher.free()), self._attempts_left
         if self._time_left.seconds is not None:
             scope = replace(scope, total=self._time_left.limit(scope.total), time_left=self._time_left)
+        if not self._peer_watch.works_elsewhere:
+            scope = replace(scope, host="")
         claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, most, absent)
         self._count_claims(sum(map(len, claims.work.values())))
         self._statistics.never_fit = dict(claims.never_fit)
