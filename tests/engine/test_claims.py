@@ -191,13 +191,12 @@ def test_a_runner_gathers_outcomes_only_while_every_worker_has_queued_attempts(p
 
 
 def test_a_worker_gets_less_work_while_jobs_need_those_that_end(claimer) -> None:
-    executor = ScriptedExecutor(claimer.store.folder, lambda _: ScriptedOutcome(), FakeClock())
-    dispatcher = Dispatcher(executor, claimer.tasks, ROOM, slots=2)
-    dispatcher.durations.add(1, 1e-4)
+    durations = DurationAverages()
+    durations.add(1, 1e-4)
     found = []
     for needed in (False, True, False):
-        dispatcher.adapt(needed=needed)
-        found.append((dispatcher.durations.room(claimer.workers[0]), dispatcher.batch_seconds))
+        durations.adapt(needed=needed)
+        found.append((durations.room(claimer.workers[0]), durations.batch_seconds))
     assert found[0] == found[2]
     assert found[1][0] == NEEDED_MOST < found[0][0]
     assert found[1][1] < found[0][1]

@@ -72,7 +72,7 @@ def send(fd: int, *messages: Task | Reply) -> None:
 
 
 _PIPE_SIZE, _FILE_SIZE = 1 << 16, 1 << 20
-"""The bytes that are read at once: a pipe holds no more, and memory for more is mapped anew for each read."""
+"""The bytes that are read at once: a pipe holds no more, and each read would map memory for more."""
 
 
 class LineReader:

@@ -37,7 +37,7 @@ class ClaimScope(msgspec.Struct, frozen=True):
     total: Capacity
     runner: int
     store_folder: str
-    host: str = ""
+    host: str = ""  # empty: no other host works on the store
     only: Predicate | None = None  # see engine.results.WorkOptions
     place: Callable[[ReadyJob, int, float], GivenFolder | None] | None = None
     stopped: Mapping[int, str] = msgspec.field(default_factory=dict)  # workflows whose jobs cannot start, and why
@@ -224,7 +224,7 @@ def _fan_outs(
 def _avoided_host(archive: Snapshot, scope: ClaimScope, now: float) -> str:
     """Return this host if a runner works on another one, else "". A job that failed on a host, and is to run on
     another, is not claimed on the avoided host."""
-    return scope.host if works_elsewhere(archive, scope.host, now) else ""
+    return scope.host if scope.host and works_elsewhere(archive, scope.host, now) else ""
 
 
 def _choose_short(

@@ -70,10 +70,19 @@ class DurationAverages:
     """Moving averages of attempts' durations in seconds, by job template."""
 
     def __init__(self, supply: Supply = POOL_SUPPLY) -> None:
-        self.supply = supply
+        self.supply, self._whole_supply = supply, supply
+        self.batch_seconds = BATCH_SECONDS
         self._averages: dict[int, float] = {}
         self._recent = math.inf  # of all templates
         self.classes = 0  # resource classes of the ready jobs that were read last
+
+    def adapt(self, *, needed: bool) -> None:
+        """Queue and collect less while other jobs need those that have ended last, so that they start sooner."""
+        self.batch_seconds = BATCH_SECONDS if needed else UNNEEDED_SECONDS
+        whole = self.supply = self._whole_supply
+        if needed and whole.refills:
+            least = min(NEEDED_SECONDS, whole.seconds), min(NEEDED_MOST, whole.most)
+            self.supply = replace(whole, seconds=least[0], most=least[1])
 
     def add(self, template: int, seconds: float) -> None:
         """Add the duration of one attempt."""
@@ -121,14 +130,6 @@ class Dispatcher:
         self.returned: list[InFlightAttempt] = []
         """Attempts that workers gave back, or that a dead worker had not started."""
         self.durations = DurationAverages(executor.supply)
-        self.batch_seconds = BATCH_SECONDS
-
-    def adapt(self, *, needed: bool) -> None:
-        """Queue and collect less while other jobs need those that have ended last, so that they start sooner."""
-        self.batch_seconds = BATCH_SECONDS if needed else UNNEEDED_SECONDS
-        supply = self._executor.supply
-        less = replace(supply, seconds=min(NEEDED_SECONDS, supply.seconds), most=min(NEEDED_MOST, supply.most))
-        self.durations.supply = less if needed and supply.refills else supply
 
     # --- workers
 

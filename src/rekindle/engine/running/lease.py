@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import Superseded
 from rekindle.engine.presence import Presence, is_visible, presence
-from rekindle.journal.processes import start_of
+from rekindle.journal.processes import host_name, start_of
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
@@ -91,6 +91,7 @@ class PeerWatch:
         self._leases: dict[int, tuple[float, float]] = {}  # by runner: expiry, and since when it is unchanged
         self.peers: list[int] = []
         """The peers that were alive at the last check."""
+        self.works_elsewhere = False  # some of them on another host
         self.due = time.monotonic()
 
     @property
@@ -105,6 +106,7 @@ class PeerWatch:
         found = {runner.id: runner for runner in registered if runner.id != self._runner}
         dead = {number for number, runner in found.items() if self._is_dead(runner, now, moment)}
         self.peers = [number for number in found if number not in dead]
+        self.works_elsewhere = any(found[number].host != host_name() for number in self.peers)
         self._watch([found[number] for number in self.peers])
         self._leases = {number: one for number, one in self._leases.items() if number in found}
         hidden = len(self._handles) < len(self.peers)

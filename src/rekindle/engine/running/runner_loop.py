@@ -162,9 +162,7 @@ class RunnerLoop:
                 look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
-                if clock_set_back:
-                    archive.queue.clear_future_delays(now)
-                self._end_delays(archive, now, alone=alone)
+                self._end_delays(archive, now, alone=alone, clock_set_back=clock_set_back)
                 candidates = archive.reuse_candidates.listing(self._scope.workflow, 1)
                 claims = None if self._stopping else self._claim(archive, scope, now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
@@ -197,9 +195,11 @@ class RunnerLoop:
             self._handle_stop_requests()
         return self._time_left.ended
 
-    def _end_delays(self, archive: Transaction, now: float, *, alone: bool) -> None:
+    def _end_delays(self, archive: Transaction, now: float, *, alone: bool, clock_set_back: bool) -> None:
         """End the delays that are over, and set the timer to the next. In a turn none ends: the timer is then set to
         those that are over too, and the next iteration ends them."""
+        if clock_set_back:
+            archive.queue.clear_future_delays(now)
         if alone:
             archive.queue.clear_due_delays(self._retry_timer.latest(now))
         self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now if alone else 0.0), now)
@@ -214,7 +214,7 @@ class RunnerLoop:
                 job = attempt.assignment.job
                 ended.append((job, state, job in result.requeued))
         if ended:
-            self._dispatcher.adapt(needed=result.needed)
+            self._dispatcher.durations.adapt(needed=result.needed)
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
@@ -282,6 +282,8 @@ class RunnerLoop:
         free, most = self._time_left.limit(dispatcher.free()), self._attempts_left
         if self._time_left.seconds is not None:
             scope = replace(scope, total=self._time_left.limit(scope.total), time_left=self._time_left)
+        if not self._peer_watch.works_elsewhere:
+            scope = replace(scope, host="")
         claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, most, absent)
         self._count_claims(sum(map(len, claims.work.values())))
         self._statistics.never_fit = dict(claims.never_fit)
@@ -322,7 +324,7 @@ class RunnerLoop:
         if readable:  # a peer has started or ended
             self._peer_watch.due = self._iterated
         self._dispatcher.recall_stalled()
-        rest = self._iterated + self._dispatcher.batch_seconds - time.monotonic()
+        rest = self._iterated + self._dispatcher.durations.batch_seconds - time.monotonic()
         if rest > 0 and not self._to_start and self._dispatcher.well_supplied:
             time.sleep(rest)
 
