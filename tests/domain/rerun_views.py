@@ -8,9 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import AttemptView, JobGraph, JobView, RerunPlan, StepView
+from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, normalize_requests
+from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.states import ACTIVE, ENDED, State
 
 C, F, K, W, R, Q, X = (
@@ -31,7 +32,7 @@ def graph(*edges: tuple[int, int]) -> JobGraph:
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
         parents.setdefault(child, []).append(parent)
-    return JobGraph(children, parents)
+    return JobGraph(children)
 
 
 def ran(*states: State, number: int = 7, state: State | None = None) -> AttemptView:

@@ -11,8 +11,9 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.costs import DurationHistory, expected_cost
-from rekindle.domain.rerun.plan import ExpectedCost, JobGraph, JobView
+from rekindle.domain.rerun.plan import ExpectedCost
 from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.views import JobGraph, JobView
 
 
 def cost(
@@ -24,7 +25,7 @@ def cost(
 def test_cost_comes_from_own_attempts_then_the_template():
     edges = graph((1, 2), (1, 3))
     past = DurationHistory(jobs={1: 4.0}, alike={1: 9.0, 2: 2.5})
-    assert cost([job(1, C), job(2, C), job(3, C)], edges, past) == ExpectedCost(
+    assert cost([job(1, C, template=1), job(2, C, template=2), job(3, C)], edges, past) == ExpectedCost(
         attempts=3, seconds=6.5, unknown=1, core_seconds=6.5, wall_seconds=6.5, guessed=1
     )
 

@@ -17,7 +17,8 @@ from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides
-from rekindle.domain.rerun.plan import ReasonKind, RerunPlan, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import RESET_HOLD, How, InternalHow, RequestMode, mode_of
 from rekindle.domain.states import ACTIVE, JobEvent, State
 

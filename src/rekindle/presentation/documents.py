@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, plan_to_json
+from rekindle.domain.rerun.plan import PlannedJobs, Reason, RerunPlan, RerunRecord
+from rekindle.domain.rerun.plan_json import plan_to_json
 from rekindle.domain.retry import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import mask_document, mask_env, mask_matrix, mask_overrides
@@ -320,7 +321,7 @@ def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
 
 def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
     """Return a rerun without jobs."""
-    return plan(RerunPlan(jobs=(), refused=tuple(refused)), None)
+    return plan(RerunPlan(jobs=PlannedJobs(), refused=tuple(refused)), None)
 
 
 def restart(found: PlannedRestart, rerun: int | None) -> dict[str, Any]:
