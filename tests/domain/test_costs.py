@@ -11,9 +11,9 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.costs import DurationHistory, expected_cost
-from rekindle.domain.rerun.plan import ExpectedCost
+from rekindle.domain.rerun.plan import ExpectedCost, planned_jobs
 from rekindle.domain.rerun.request import How
-from rekindle.domain.rerun.views import JobGraph, JobView
+from rekindle.domain.rerun.views import JobGraph, JobTable, JobView
 
 
 def cost(
@@ -67,6 +67,7 @@ def test_reusable_jobs_are_counted_apart_and_unchanged_ones_not():
     jobs = [job(1, C), job(2, C), job(3, C)]
     root, below, stays = plan(jobs, edges, 1).jobs
     planned = [root, replace(below, next=NextAttempt(reuse_candidate=102)), replace(stays, stays=True)]
-    expected = expected_cost(planned, world(jobs, edges), edges, DurationHistory(jobs={1: 1.0, 2: 2.0, 3: 4.0}))
+    views = JobTable.of(world(jobs, edges))
+    expected = expected_cost(planned_jobs(planned), (), views, edges, DurationHistory(jobs={1: 1.0, 2: 2.0, 3: 4.0}))
     assert (expected.attempts, expected.seconds, expected.wall_seconds) == (1, 1.0, 1.0)
     assert (expected.reserved, expected.reserved_seconds) == (1, 2.0)

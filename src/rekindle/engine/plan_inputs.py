@@ -128,7 +128,7 @@ def plan_requests(
     if canaries:
         waiting = {job for one in canaries for job, _ in one.waits}
         plan = _plan(inputs, requests.without(waiting), why or {}, exists)
-        reset = [job.id for job in plan.jobs if not job.stays]
+        reset = plan.jobs.having(lambda job: not job.stays).ids
         canaries = [one.without(reset) for one in canaries]
     return PlannedRerun(plan, request, note, children=inputs.graph.children, canaries=tuple(canaries))
 

@@ -91,8 +91,8 @@ def change_of(row: Any, paths: StoredPaths) -> PlannedJob:
 
 
 def job_rows(rerun: int, number: int, one: JobSet, live: bool) -> Iterable[Row]:
-    """Return the rows of `insert_rerun_job` of a set of jobs whose change has this number. `live`: their own attempts are
-    live until the rerun."""
+    """Return the rows of `insert_rerun_job` of a set of jobs whose change has this number. `live`: until the rerun,
+    their own attempts are live."""
     for job, version, own, near in zip(one.ids, one.versions, one.attempts, one.near, strict=True):
         attempt = None if own == OWN else own
         yield rerun, job, number, version, attempt if live else None, attempt, None if near == OWN else near
