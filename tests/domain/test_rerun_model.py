@@ -347,8 +347,8 @@ class Reruns(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(standing))
         rerun = self.world.reruns[number]
         before = self._standing()
-        views = self.world.undo_views(number)
-        blocked = any(view.attempt not in (None, view.restore.attempt) or view.later_reruns for view in views)
+        conflicts = self.world.undo_conflicts(number)
+        blocked = bool(conflicts.started or conflicts.touched)
         try:
             self.world.undo(number)
         except UndoRefused:

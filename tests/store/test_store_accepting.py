@@ -51,7 +51,7 @@ def test_an_accepted_basis_is_in_force_until_revoked_and_changes_no_state(store,
         assert archive.reruns.newest_manual() == second
         record = archive.reruns.get(first)
         assert (record.kind, record.note, record.plan.jobs) == ("accept", "a comment", decided.jobs)
-        assert archive.reruns.undo_views(first)[0].later_reruns == (second,)
+        assert archive.reruns.undo_conflicts(first).touched == {"left": [second]}
     with store.write() as archive:
         archive.reruns.revoke(second, 10.0)
     with store.read() as archive:

@@ -113,7 +113,9 @@ class FinishDependents(msgspec.Struct, frozen=True):
 
 def has_finish_dependents(database: Database, jobs: Collection[int]) -> bool:
     """Return whether the workflows of these jobs have any job with `when: finished`."""
-    return bool(jobs) and bool(database.value(SQL["has_finish_dependents"], jobs=as_set(sorted(jobs))))
+    if not (jobs and database.value(SQL["has_lenient_jobs"])):
+        return False
+    return bool(database.value(SQL["has_finish_dependents"], jobs=as_set(sorted(jobs))))
 
 
 def finish_dependents(database: Database, jobs: Collection[int]) -> FinishDependents:

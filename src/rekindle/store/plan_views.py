@@ -4,6 +4,7 @@ of queries, however many jobs there are."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -40,7 +41,7 @@ def rerun_views(database: Database, selected: Sequence[int], alone: Collection[i
     stopped = {patch.job for one in acting.values() for patch in one.patches if patch.kind in (CANCEL, HOLD)}
     wanted = as_set(sorted({*reached, *stopped}))
     children: dict[int, list[int]] = {}
-    for parent, child in database.rows(SQL["edges_into"], jobs=wanted):
+    for parent, child in database.stream(database.text(SQL["edges_into"]), {"jobs": wanted}):
         if parent in children:
             children[parent].append(child)
         else:
@@ -80,7 +81,7 @@ def _read_kinds(database: Database, wanted: ValueSet, selected: Sequence[int]) -
         ],
     )
     table, kinds, looked_at = JobTable([], {}), dict[object, int](), set(selected)
-    for row in database.rows(SQL["full_views"], jobs=wanted):
+    for row in chain.from_iterable(database.batches(database.text(SQL["full_views"]), {"jobs": wanted})):
         job, name, version, unmet, binding, own = row[:_COMMON]
         key: tuple[object, ...] = row[_COMMON:]
         if row[_NEXT] is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.rerun.plan import (
+    Columns,
     ExpectedCost,
     JobSet,
     OverrideChange,
@@ -17,7 +19,7 @@ from rekindle.domain.rerun.plan import (
     Reason,
     RerunPlan,
     RerunRecord,
-    empty_set,
+    set_of,
 )
 from rekindle.domain.rerun.plan_json import rolled_back_from_json
 from rekindle.domain.rerun.views import OWN
@@ -93,21 +95,29 @@ def change_of(row: Any, paths: StoredPaths) -> PlannedJob:
 def job_rows(rerun: int, number: int, one: JobSet, live: bool) -> Iterable[Row]:
     """Return the rows of `insert_rerun_job` of a set of jobs whose change has this number. `live`: until the rerun,
     their own attempts are live."""
-    for job, version, own, near in zip(one.ids, one.versions, one.attempts, one.near, strict=True):
-        attempt = None if own == OWN else own
-        yield rerun, job, number, version, attempt if live else None, attempt, None if near == OWN else near
+    own, near = _nulls(one.attempts), _nulls(one.near)
+    return zip(repeat(rerun), one.ids, repeat(number), one.versions, own if live else repeat(None), own, near)
+
+
+def _nulls(column: Sequence[int]) -> Sequence[int | None]:
+    """Return a column with null in place of OWN."""
+    return [None if one == OWN else one for one in column]
 
 
 def planned_jobs_of(changes: Mapping[int, PlannedJob], rows: Iterable[Row], names: Mapping[int, str]) -> PlannedJobs:
     """Return the jobs of the rows of `rerun_changes`, by number, and `rerun_jobs`. `names`: those of other jobs that
     reasons name."""
-    sets: dict[int, JobSet] = {}
-    for number, job, name, version, own, upstream in rows:
-        one = sets.get(number)
-        if one is None:
-            one = sets[number] = empty_set(changes[number])
-        one.add(job, name, version, OWN if own is None else own, OWN if upstream is None else upstream, names)
-    return PlannedJobs(sets.values())
+    parts: dict[int, list[Row]] = {}
+    for row in rows:
+        parts.setdefault(row[0], []).append(row)
+    return PlannedJobs(set_of(changes[number], _columns(part, names)) for number, part in parts.items())
+
+
+def _columns(rows: Sequence[Row], names: Mapping[int, str]) -> Columns:
+    """Return the columns of rows of `rerun_jobs`."""
+    ids, own_names, versions = ([row[at] for row in rows] for at in (1, 2, 3))
+    own, upstream = ([OWN if row[at] is None else row[at] for row in rows] for at in (4, 5))
+    return Columns(ids, own_names, versions, own, upstream, names)
 
 
 def rerun_of(row: Any, jobs: PlannedJobs, paths: StoredPaths) -> RerunRecord:

@@ -244,10 +244,10 @@ class Reruns:
         """Return the attempts that a rerun asked to cancel and that have completed, with the names of their jobs."""
         return dict(self._db.rows(SQL["canceled_by"], rerun=rerun))
 
-    def undo(self, rerun: int, now: float) -> list[tuple[int, str, State]]:
+    def undo(self, rerun: int, now: float) -> None:
         """Restore the pointers of the jobs of a rerun and make their attempts live again; derive the unmet counts and
         states of these jobs and their children, and mark the rerun undone. The caller has checked that nothing prevents
-        it. Return the id, name and state of each job."""
+        that."""
         self._db.change(SQL["restore_jobs"], rerun=rerun)
         reclassify(self._db, [job for (job,) in self._db.rows(SQL["reclassified"], rerun=rerun)])
         self._db.change(SQL["revive_attempts"], rerun=rerun)
@@ -255,7 +255,6 @@ class Reruns:
         derive_states(self._db, touched | {job for (job,) in self._db.rows(SQL["rerun_and_children"], rerun=rerun)})
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
         self._add_events("undone", rerun, None, now)
-        return self.back(rerun)
 
     def back(self, rerun: int) -> list[tuple[int, str, State]]:
         """Return the id, name and present state of each job of a rerun."""
@@ -324,12 +323,13 @@ class Reruns:
         wanted = dict(plan.reads)
         for one in plan.jobs.sets:
             wanted.update(zip(one.ids, one.versions, strict=True))
-        found, restores = set(wanted.items()), list[int]()
+        restores = list[int]()
         for job, version, more in self._db.rows(SQL["bound_jobs"], jobs=as_set(wanted)):
-            found.discard((job, version))
-            if more:
-                restores.append(job)
-        return sorted(job for job, _ in found), restores
+            if wanted[job] == version:
+                del wanted[job]
+                if more:
+                    restores.append(job)
+        return sorted(wanted), restores
 
     def _refuse_outdated(self, plan: RerunPlan) -> list[int]:
         """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs of which

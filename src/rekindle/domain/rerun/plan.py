@@ -9,6 +9,7 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -106,6 +107,17 @@ class PlannedJob(msgspec.Struct, frozen=True):
     releases: bool = False
 
 
+class Columns(msgspec.Struct, frozen=True):
+    """The values in which the jobs of a set differ. OWN: none."""
+
+    ids: Sequence[int]
+    names: Sequence[str]
+    versions: Sequence[int]
+    attempts: Sequence[int]  # that the change stands for
+    near: Sequence[int]  # the job that the change stands for in reasons
+    near_names: Mapping[int, str]
+
+
 class JobSet(msgspec.Struct, frozen=True):
     """Jobs that a plan changes alike: `change`, and a column of each value in which they differ, by id.
 
@@ -116,8 +128,8 @@ class JobSet(msgspec.Struct, frozen=True):
     ids: array[int]
     names: list[str]
     versions: array[int]
-    attempts: array[int]  # OWN: the change names none
-    near: array[int]  # OWN: the change names none
+    attempts: array[int]
+    near: array[int]
     near_names: dict[int, str]
 
     def __len__(self) -> int:
@@ -144,25 +156,17 @@ class JobSet(msgspec.Struct, frozen=True):
             next=following,
         )
 
-    def add(self, job: int, name: str, version: int, own: int, near: int, names: Mapping[int, str]) -> None:
-        """Append a job while the set is being collected. `names` has the name of the job `near`."""
-        self.ids.append(job)
-        self.names.append(name)
-        self.versions.append(version)
-        self.attempts.append(own)
-        self.near.append(near)
-        if near != OWN and near not in self.near_names:
-            self.near_names[near] = names.get(near, f"job {near}")
-
     def divided(self, key: Callable[[int], Key]) -> Iterable[tuple[Key, JobSet]]:
         """Return the jobs as sets of those with one key, each with the key."""
-        parts: dict[Key, JobSet] = {}
+        parts: dict[Key, list[int]] = {}
         for at, job in enumerate(self.ids):
-            found = key(job)
-            if found not in parts:
-                parts[found] = empty_set(self.change)
-            parts[found].add(job, self.names[at], self.versions[at], self.attempts[at], self.near[at], self.near_names)
-        return parts.items()
+            parts.setdefault(key(job), []).append(at)
+        for found, places in parts.items():
+            names, near_names = [self.names[at] for at in places], self.near_names
+            ids, versions, attempts, near = (
+                [column[at] for at in places] for column in (self.ids, self.versions, self.attempts, self.near)
+            )
+            yield found, set_of(self.change, Columns(ids, names, versions, attempts, near, near_names))
 
     @property
     def key(self) -> str:
@@ -170,9 +174,17 @@ class JobSet(msgspec.Struct, frozen=True):
         return change_text(self.change)
 
 
-def empty_set(change: PlannedJob) -> JobSet:
-    """Return a set that is to be collected."""
-    return JobSet(change, array("q"), [], array("q"), array("q"), array("q"), {})
+def set_of(change: PlannedJob, columns: Columns) -> JobSet:
+    """Return the set of jobs with these columns, by id."""
+    return JobSet(
+        change,
+        array("q", columns.ids),
+        list(columns.names),
+        array("q", columns.versions),
+        array("q", columns.attempts),
+        array("q", columns.near),
+        {job: columns.near_names.get(job, f"job {job}") for job in set(columns.near) if job != OWN},
+    )
 
 
 def change_text(change: PlannedJob) -> str:
@@ -273,32 +285,52 @@ class PlannedJobs(Sequence[PlannedJob]):
 
 
 class JobSets:
-    """Collects planned jobs, in the order of their ids, into sets."""
+    """Collects planned jobs into sets."""
 
     def __init__(self) -> None:
-        self._sets: dict[str, JobSet] = {}
+        self._parts: dict[str, tuple[PlannedJob, list[Columns]]] = {}
 
-    def add(self, job: PlannedJob) -> tuple[JobSet, int]:
-        """Add a job. Return its set, to which jobs that are alike may be appended by their columns, and the job's own
-        attempt (OWN: the change names none)."""
-        change, own, (near, name) = _alike(job)
-        text = change_text(change)
-        found = self._sets.get(text)
-        if found is None:
-            found = self._sets[text] = empty_set(change)
-        found.add(job.id, job.name, job.version, own, near, {near: name})
-        return found, own
+    def add(self, first: PlannedJob, columns: Columns) -> bool:
+        """Add jobs that are planned alike, given the plan of the first one and their columns, by id. Return False, and
+        add none, if the plan names another attempt, or another job in reasons, than the columns do: the jobs are not
+        alike then. A single job is always added."""
+        change, own, (near, name) = _alike(first)
+        single = len(columns.ids) == 1
+        if not single and (own not in (OWN, columns.attempts[0]) or near not in (OWN, columns.near[0])):
+            return False
+        none = [OWN] * len(columns.ids)
+        kept = Columns(
+            columns.ids,
+            columns.names,
+            columns.versions,
+            none if own == OWN else [own] if single else columns.attempts,
+            none if near == OWN else [near] if single else columns.near,
+            {} if near == OWN else {near: name} if single else columns.near_names,
+        )
+        self._parts.setdefault(change_text(change), (change, []))[1].append(kept)
+        return True
 
     def collected(self) -> PlannedJobs:
-        """Return the jobs. None can be added any more."""
-        return PlannedJobs(self._sets.values())
+        """Return the jobs."""
+        return PlannedJobs(self._set(change, parts) for change, parts in self._parts.values())
+
+    @staticmethod
+    def _set(change: PlannedJob, parts: list[Columns]) -> JobSet:
+        if len(parts) == 1:
+            return set_of(change, parts[0])
+        names: dict[int, str] = {}
+        for one in parts:
+            names.update(one.near_names)
+        columns = (zip(one.ids, one.names, one.versions, one.attempts, one.near, strict=True) for one in parts)
+        ids, own_names, versions, attempts, near = zip(*sorted(chain.from_iterable(columns)), strict=True)
+        return set_of(change, Columns(ids, own_names, versions, attempts, near, names))
 
 
 def planned_jobs(jobs: Iterable[PlannedJob]) -> PlannedJobs:
     """Return planned jobs as sets."""
     sets = JobSets()
-    for job in sorted(jobs, key=lambda job: job.id):
-        sets.add(job)
+    for job in jobs:
+        sets.add(job, Columns([job.id], [job.name], [job.version], [OWN], [OWN], {}))
     return sets.collected()
 
 

@@ -27,7 +27,7 @@ from rekindle.domain.rerun.downstream import (
     running_children,
 )
 from rekindle.domain.rerun.plan import (
-    JobSet,
+    Columns,
     JobSets,
     PlannedJob,
     PlannedJobs,
@@ -321,25 +321,43 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     def planned(self) -> PlannedJobs:
         """Return the planned jobs, by id."""
         sets = JobSets()
-        alike: dict[object, tuple[JobSet, bool]] = {}
-        rows, unmet, reached = self.views.rows, self._unmet, self.reached
-        names = {job: rows[job][1] for job in self.asked}
-        for job in sorted(self.changed):
-            row = rows[job]
-            near = reached.upstream.get(job, reached.unreset.get(job))
-            root, above = self.asked.get(job), None if near is None else self.asked.get(near)
-            ways = job in reached.upstream, job in self.unreset_jobs, job in reached.reusable
-            key = row[0], unmet.get(job, 0), id(root), id(above and above.how), ways
-            found = alike.get(key)
-            if found is not None and job not in self._alone:
-                to, named = found
-                own = row[3] if named else OWN
-                to.add(job, row[1], row[2], own, OWN if near is None or to.near[0] == OWN else near, names)
-                continue
-            to, own = sets.add(self._plan(job))
-            if job not in self._alone and own in (OWN, row[3]) and to.near[-1] in (OWN, near):
-                alike[key] = to, own != OWN
+        for jobs in self._alike():
+            columns = self._columns(jobs)
+            planned = sets.add(self._plan(jobs[0]), columns)
+            if not planned:
+                for job in jobs:
+                    sets.add(self._plan(job), self._columns([job]))
         return sets.collected()
+
+    def _alike(self) -> Iterable[list[int]]:
+        """Return the jobs that are alike, each list by id."""
+        rows, unmet, upstream = self.views.rows, self._unmet, self.reached.upstream
+        alone, below = self._alone, upstream.keys() - self.asked.keys()
+        ways = {near: id(self.asked[near].how) if near in self.asked else None for near in set(upstream.values())}
+        alike: dict[object, list[int]] = {}
+        for job in sorted(below - alone):
+            key = rows[job][0], unmet.get(job, 0), ways[upstream[job]], job in self.reached.reusable
+            if key in alike:
+                alike[key].append(job)
+            else:
+                alike[key] = [job]
+        for job in sorted(self.changed - below - alone):
+            near = upstream.get(job, self.reached.unreset.get(job))
+            above = None if near is None else self.asked.get(near)
+            asked = id(self.asked.get(job)), id(above and above.how)
+            found = near is None, job in upstream, job in self.unreset_jobs, job in self.reached.reusable
+            alike.setdefault((rows[job][0], unmet.get(job, 0), asked, found), []).append(job)
+        return [*alike.values(), *([job] for job in sorted(alone & self.changed))]
+
+    def _columns(self, jobs: list[int]) -> Columns:
+        """Return the columns of planned jobs."""
+        rows, upstream, unreset = self.views.rows, self.reached.upstream, self.reached.unreset
+        near = [upstream.get(job, unreset.get(job, OWN)) for job in jobs]
+        names = {job: rows[job][1] for job in set(near) if job != OWN}
+        found = [rows[job] for job in jobs]
+        return Columns(
+            jobs, [row[1] for row in found], [row[2] for row in found], [row[3] for row in found], near, names
+        )
 
     @cached_property
     def _alone(self) -> set[int]:

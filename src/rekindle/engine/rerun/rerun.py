@@ -320,16 +320,19 @@ def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[Saved
     record = archive.reruns.head(number) if number is not None else None
     if number is None or record is None or record.undone is not None or record.kind == "accept":
         return []
+    saved = archive.reruns.saved_outputs(number)
+    if not saved:
+        return []
     refuse_undo(archive.reruns.undo_conflicts(number))
     from rekindle.engine.rerun.output_copies import root_of
 
     found: list[tuple[SavedFile, str | None]] = []
     directories: dict[int, str] = {}
-    for number_of, change, files in archive.reruns.saved_outputs(number):
-        if number_of not in directories:
-            owner = archive.workflows.find(number_of)
-            directories[number_of] = "" if owner is None else owner.directory
-        found += [(one, root_of(one.path, change, directories[number_of])) for one in files]
+    for workflow, change, files in saved:
+        if workflow not in directories:
+            owner = archive.workflows.find(workflow)
+            directories[workflow] = "" if owner is None else owner.directory
+        found += [(one, root_of(one.path, change, directories[workflow])) for one in files]
     return found
 
 

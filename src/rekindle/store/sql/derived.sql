@@ -47,12 +47,15 @@ SELECT edge.child, edge.parent FROM {not_met} AND edge.child IN @jobs;
 -- distinct row: state, unmet, job
 UPDATE job SET state = :state, unmet = :unmet, version = version + 1 WHERE id = :job;
 
+-- name: has_lenient_jobs
+-- Whether any job has `when: finished`, by the partial index of such jobs.
+SELECT EXISTS (SELECT 1 FROM job WHERE when_finished = 1);
+
 -- name: has_finish_dependents
--- Whether a workflow of these jobs has a job with `when: finished`, by the partial index of such jobs.
-SELECT EXISTS (SELECT 1 FROM job WHERE when_finished = 1)
-    AND EXISTS (
-        SELECT 1 FROM job WHERE when_finished = 1 AND workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs)
-    );
+-- The same for the workflows of these jobs.
+SELECT EXISTS (
+    SELECT 1 FROM job WHERE when_finished = 1 AND workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs)
+);
 
 -- name: idle
 -- 1 if a job is idle, else 0.
