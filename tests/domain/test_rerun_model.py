@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 from rerun_model import AGGREGATE, BASE, STEPS, World, ended
-from rerun_views import plan_pairs
+from rerun_views import as_kinds, plan_pairs
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
@@ -178,6 +178,7 @@ class Reruns(RuleBasedStateMachine):
         views = self.world.views()
         decided = plan_pairs(views, self.world.graph, requests, self._exists)
         assert decided == plan_pairs(views, self.world.graph, requests, self._exists)  # 6
+        assert decided == plan_pairs(as_kinds(views), self.world.graph, requests, self._exists)
         asked = {job: how for selected, how in requests for job in selected}
         self._check_plan(decided, asked)
         for job in decided.jobs:
