@@ -27,6 +27,9 @@ QUEUE_SQL = load("queue")
 _ATTEMPT_FROM = 1 + len(column_names(JOB_COLUMNS))
 """In a row of `list_jobs`, the position of the live attempt's first column."""
 
+_TOGETHER = 20_000
+"""Jobs that are held or released by one statement: a set of more takes more memory and no less time."""
+
 
 class Jobs:
     """Jobs, and the flags beside their states."""
@@ -109,9 +112,19 @@ class Jobs:
         """Return the live attempts (without steps) of jobs, by job."""
         return live_attempts(self._db, ids)
 
+    def unlike(self, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield (job, workflow) of those jobs that `hold` for this reason, or with None for none, is to change, by id.
+        Jobs that are held keep their reason, unless `instead`."""
+        name = "held" if reason is None else "held_otherwise" if instead else "not_held"
+        values = {"reason": reason} if name == "held_otherwise" else {}
+        ordered = sorted(ids)
+        for at in range(0, len(ordered), _TOGETHER):
+            yield from self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
+
     def hold(self, ids: Sequence[int], reason: str | None) -> None:
         """Hold jobs for a reason, or with None release them."""
-        self._db.change(SQL["hold"], jobs=as_set(ids), reason=reason)
+        for at in range(0, len(ids), _TOGETHER):
+            self._db.change(SQL["hold"], jobs=as_set(ids[at : at + _TOGETHER]), reason=reason)
 
     def count_held(self, workflow: int | None) -> dict[str, int]:
         """Return the number of held READY jobs by reason. Without `workflow`, archived workflows are left out."""

@@ -26,7 +26,6 @@ from rekindle.domain.changes.revisions import (
 )
 from rekindle.domain.overrides import AppliedOverrides, decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
-from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import derive_states, reclassify
@@ -222,13 +221,13 @@ def _drop_outdated(
             dropped += dropped_overrides(row.name, modified, found)
     restored: list[Row] = []
     for row in database.named_rows(SUBMIT_SQL["overridden_pointers"], workflow=workflow):
-        pointers = msgspec.json.decode(row.pointers, type=JobPointers)
-        modified, found = outdated_of(row.job, row.template, str(pointers.next.overrides))
-        if found and pointers.next.pinned_to is None:
-            after = replace(pointers, next=replace(pointers.next, overrides=modified.without(found).text()))
-            restored.append((to_json(after).decode(), row.rerun, row.job))
+        following = next_attempt_of(row.next_before, database.paths)
+        modified, found = outdated_of(row.job, row.template, str(following.overrides))
+        if found and following.pinned_to is None:
+            following = replace(following, overrides=modified.without(found).text())
+            restored.append((next_attempt_text(following, database.paths), row.rerun, row.number))
     database.change_each(SUBMIT_SQL["set_overrides"], jobs)
-    database.change_each(SUBMIT_SQL["set_pointers"], restored)
+    database.change_each(SUBMIT_SQL["set_next_before"], restored)
     return tuple(dropped)
 
 

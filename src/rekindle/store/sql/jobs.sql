@@ -40,6 +40,18 @@ SELECT name, id, retired FROM job WHERE workflow = :workflow AND name IN @names 
 SELECT DISTINCT template.name FROM template JOIN workflow ON workflow.id = template.workflow
 WHERE workflow.id = :workflow OR (:workflow IS NULL AND workflow.archived IS NULL) ORDER BY template.name;
 
+-- name: not_held
+-- Those of some jobs that are not held.
+SELECT id, workflow FROM job WHERE id IN @jobs AND held IS NULL ORDER BY id;
+
+-- name: held_otherwise
+-- Those of some jobs that are not held for a reason.
+SELECT id, workflow FROM job WHERE id IN @jobs AND (held IS NULL OR held <> :reason) ORDER BY id;
+
+-- name: held
+-- Those of some jobs that are held.
+SELECT id, workflow FROM job WHERE id IN @jobs AND held IS NOT NULL ORDER BY id;
+
 -- name: hold
 -- Hold jobs for a reason, or release them.
 UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;
