@@ -192,8 +192,8 @@ class FileEdges:
     def _paths(self, entry: int, path: PlacedText) -> Iterator[tuple[int, str]]:
         """Yield each job of the entry with its path. A path without references is not rendered."""
         varies = bool(find_references(path.text))
-        for job in self._job_index.spans[entry]:
-            yield job, render_text(path.text, self._job_index.scope(job)) if varies else path.text
+        for job, node in self._job_index.of_entry(entry):
+            yield job, render_text(path.text, self._job_index.scope(node)) if varies else path.text
 
     def _name(self, job: int) -> str:
         return self._job_index.jobs[job].name

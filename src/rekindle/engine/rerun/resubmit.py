@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.batches.quarantine import failed_counts
-from rekindle.domain.changes.revisions import RevisionDiff, diff_outlines
+from rekindle.domain.changes.revisions import diff_outlines
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, Workflow
@@ -150,13 +150,15 @@ def preview_revision(
 
     def change(archive: Transaction, paths: KnownPaths) -> tuple[SubmitPreview, T]:
         known = _known_workflow(archive, definition, revision_of)
-        before = archive.workflows.outline(known.id, known.revision)
+        same = is_unchanged(archive, known, definition)
+        before = None if same else archive.workflows.outline(known.id, known.revision)
         submitted = revise_workflow(archive, known, definition, session.clock(), paths.exists, revise=revise)
         paths.check()
         seen = query(archive)
-        after = before if submitted.unchanged else outline_of(with_stored_names(archive, known, definition))
-        diff = RevisionDiff() if submitted.unchanged else diff_outlines(before, after)
-        return SubmitPreview(submitted, diff), seen
+        if before is None:
+            return SubmitPreview(submitted), seen
+        after = outline_of(with_stored_names(archive, known, definition))
+        return SubmitPreview(submitted, diff_outlines(before, after)), seen
 
     return write_with_paths(lambda: tentative(session), change)
 

@@ -69,12 +69,12 @@ def revise_workflow(
             hint="--as NAME submits this one under a name of its own; `rekindle init` makes a store here",
         )
     moved = _replaced_source(known, definition, revise)
-    definition = with_stored_names(archive, known, definition)
     if is_unchanged(archive, known, definition):
         if moved:
             archive.workflows.set_source(known.id, definition.source)
         jobs = len(definition.jobs)
         return SubmitResult(known.id, known.name, known.revision, jobs, created=False, unchanged=True, replaces=moved)
+    definition = with_stored_names(archive, known, definition)
     _refuse_removing_running(archive, known, definition)
     _refuse_taken_names(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)

@@ -20,7 +20,13 @@ from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.workflow_queries import digest_of
 from rekindle.engine.results import SubmitPreview, SubmitResult
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.submit.revise import may_replace_source, outline_of, revise_workflow, with_stored_names
+from rekindle.engine.submit.revise import (
+    is_unchanged,
+    may_replace_source,
+    outline_of,
+    revise_workflow,
+    with_stored_names,
+)
 from rekindle.journal.paths import attempt_folder, subtasks_folder
 from rekindle.journal.trees import remove_tree
 
@@ -84,9 +90,10 @@ def preview(
         known = None if new else _known_workflow(archive, definition, revision_of)
         if known is None:
             return SubmitPreview(_create_workflow(archive, definition, session.clock()))
-        before = archive.workflows.outline(known.id, known.revision)
+        same = is_unchanged(archive, known, definition)
+        before = None if same else archive.workflows.outline(known.id, known.revision)
         submitted = revise_workflow(archive, known, definition, session.clock(), paths.exists, revise=revise)
-        if submitted.unchanged:
+        if before is None:
             return SubmitPreview(submitted)
         return SubmitPreview(
             submitted, diff_outlines(before, outline_of(with_stored_names(archive, known, definition)))
