@@ -225,8 +225,8 @@ class NeedEdges:
             return *found, *map(type, found)  # 1, 1.0 and true are equal, and look different
 
         for _, run in itertools.groupby(self._job_index.of_entry(entry), values):
-            start, node = next(run)
-            yield self._job_index.need(text, node), range(start, start + 1 + sum(1 for _ in run))
+            jobs = list(run)
+            yield self._job_index.need(text, jobs[0][1]), range(jobs[0][0], jobs[-1][0] + 1)
 
     def _find_parents(self, entry: int, name: str) -> Sequence[int]:
         """Return the jobs that `name` matches. A glob does not match the entry's own jobs."""

@@ -35,6 +35,7 @@ EXCLUDE, INCLUDE = "exclude", "include"
 _Values = Mapping[str, Any]
 """Matrix values by key."""
 
+
 class Expansion(msgspec.Struct):
     """The jobs of one entry. Without axes and included combinations, the entry is one job with the `given` values."""
 
@@ -203,7 +204,9 @@ def _check_excluded(
                 continue
             key = next(iter(some))
             hint = (
-                did_you_mean(format_word(some[key]), [format_word(one[key]) for one in axis.rows()]) if len(some) == 1 else ""
+                did_you_mean(format_word(some[key]), [format_word(one[key]) for one in axis.rows()])
+                if len(some) == 1
+                else ""
             )
             problems.add(places[key], f"`{EXCLUDE}` matches no combination: none has {matrix_label(some)}", hint)
 

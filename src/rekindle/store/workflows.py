@@ -11,7 +11,6 @@ import msgspec
 
 from rekindle.domain.expansion import job_texts
 from rekindle.domain.models import Revision, Workflow
-from rekindle.domain.states import State
 from rekindle.store.derived import CountKey, add_counts
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
@@ -20,6 +19,7 @@ from rekindle.store.templates import TemplateRows, binding_text, decode_template
 if TYPE_CHECKING:
     from rekindle.domain.changes.revisions import RevisionOutline
     from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.domain.states import State
     from rekindle.store.database import Database
     from rekindle.store.revisions import RevisionChanges
 
