@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rekindle.domain.texts.patterns import glob_base, glob_location, glob_reaches, is_glob, split_glob
-from rekindle.domain.texts.substitution import find_references, render_text
+from rekindle.domain.texts.substitution import find_references, parse_text, render_text
 from rekindle.spec.nodes import PlacedText, Problems
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ class FileEdges:
             for writer in self._writing(path.text):
                 self._edges.add((writer,), [job for job in span if job != writer], path.place)
             return
+        if not self._writers and any(isinstance(piece, str) for piece in parse_text(path.text)):
+            return  # no job writes a file, and the path is not empty for any job
         for job, where in self._paths(entry, path):
             if not where:
                 self._report_empty_path(job, path)
