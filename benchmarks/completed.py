@@ -59,7 +59,7 @@ def _repeat(store: sqlite3.Connection, table: str, values: dict[str, str]) -> No
     columns = [row[1] for row in store.execute(f"PRAGMA main.table_info({table})")]
     chosen = ", ".join(values.get(column, f"given.{column}") for column in columns)
     store.execute(
-        f"INSERT INTO main.{table} ({', '.join(columns)}) SELECT {chosen} FROM one.{table} AS given, main.job"  # noqa: S608
+        f"INSERT INTO main.{table} ({', '.join(columns)}) SELECT {chosen} FROM one.{table} AS given, main.job"
     )
 
 
