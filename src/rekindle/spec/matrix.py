@@ -99,6 +99,8 @@ def read_expansion(
             if kind in job.entries:
                 problems.add(job.entries[kind].place, f"an entry with `values` has no `{kind}`", "it is one job")
         return Expansion([], tuple(given), dict(given))
+    if "matrix" not in job.entries and "zip" not in job.entries:
+        return Expansion()
     entries = named(job.get("matrix"), "`matrix`", VALUE_NAME, problems)
     changes = {key: entries.pop(key) for key in (EXCLUDE, INCLUDE) if key in entries}
     matrix = {key: _read_values(key, entry, params, problems, once=True) for key, entry in entries.items()}
