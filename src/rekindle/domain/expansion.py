@@ -186,6 +186,13 @@ class ExpandedJobs(Sequence[JobNode]):
     def __iter__(self) -> Iterator[JobNode]:
         return itertools.chain.from_iterable(self._parts)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(other) != len(self):
+            return NotImplemented
+        return all(one == another for one, another in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
     def texts(self, encode: BindingText) -> Iterator[JobText]:
         """Yield each job as text."""
         for part in self._parts:
