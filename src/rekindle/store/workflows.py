@@ -173,11 +173,6 @@ class Workflows:
 
         return outline_of(self._db, workflow, revision)
 
-    def job_names(self, workflow: int) -> Iterator[str]:
-        """Yield the names of the jobs of the latest revision, without those that actions have added, by id."""
-        text = self._db.text(SUBMIT_SQL["submitted_jobs"])
-        return (row[1] for row in self._db.stream(text, {"workflow": workflow}) if not row[4])
-
     def job_status(self, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:
         """Return (name, state, unmet count) of jobs."""
         rows = self._db.named_rows(SQL["job_status"], jobs=as_set(jobs))

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from blake3 import blake3
 
-from rekindle import __version__
 from rekindle.domain.changes.fingerprints import ABSENT, FileRecord
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.rerun.plan import Reason
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot
 
 _RULES = 1
-"""Raised when the same rows and files may lead to another answer than before."""
+"""Raised with each change of the code after which the same rows and files may lead to another answer."""
 
 _WRITTEN = 64
 """Blocks that are written in one transaction."""
@@ -120,7 +119,7 @@ class _Bases:
     def __init__(self, archive: Snapshot, workflow: Workflow, folder: str) -> None:
         self.blocks: Mapping[int, BlockState] = archive.assessments.blocks(workflow.id)
         params = archive.workflows.params(workflow.id, workflow.revision)
-        self._common = repr((__version__, _RULES, folder, workflow.directory, to_json(dict(sorted(params.items())))))
+        self._common = repr((_RULES, folder, workflow.directory, to_json(dict(sorted(params.items())))))
         self._every = _digest(self._common, sorted(self.blocks.items()))
 
     def of(self, block: int, needs: Collection[int] | None) -> str:
