@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SQL = load("jobs")
 SUBMIT_SQL = load("submitting")
-SUBMIT_SQL = load("submitting")
 QUEUE_SQL = load("queue")
 
 _ATTEMPT_FROM = 1 + len(column_names(JOB_COLUMNS))
@@ -94,11 +93,6 @@ class Jobs:
             SQL["flags"].text, {"jobs": as_set(ids)}
         ):
             yield JobFlags(number, workflow, name, STATES[state], taken, held, retired != 0, attempt)
-
-    def submitted_names(self, workflow: int) -> Iterator[str]:
-        """Yield the names of the jobs of a workflow's latest revision, without those that actions have added, by id."""
-        text = self._db.text(SUBMIT_SQL["submitted_jobs"])
-        return (row[1] for row in self._db.stream(text, {"workflow": workflow}) if not row[4])
 
     def versions(self, ids: Iterable[int]) -> dict[int, tuple[int, str]]:
         """Return the version and the name of jobs, by id. Unknown ids are left out."""

@@ -106,11 +106,11 @@ def revise_workflow(
 def with_stored_names(archive: Snapshot, known: Workflow, definition: Definition) -> Definition:
     """Return a definition whose matrix keys have the order used in the names of the workflow's jobs. Reordering the
     axes in the spec must not create new jobs."""
-    stored = ((name, name) for name in archive.jobs.submitted_names(known.id))
+    stored = ((name, name) for name in archive.dynamic_actions.submitted_names(known.id))
     defined = ((job.name, job.name) for job in definition.jobs)
     entries = {split_job_name(new)[0] for old, new in pair_by_name(stored, defined) if old is None and new is not None}
     orders: dict[tuple[str, frozenset[str]], list[str]] = {}
-    for name in archive.jobs.submitted_names(known.id) if entries else ():
+    for name in archive.dynamic_actions.submitted_names(known.id) if entries else ():
         entry, labels = split_job_name(name) if name.partition("[")[0] in entries else (name, {})
         if labels:
             orders.setdefault((entry, frozenset(labels)), list(labels))
