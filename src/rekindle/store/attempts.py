@@ -70,7 +70,8 @@ class Attempts:
 
     def count(self, chosen: JobFilter | None, live: bool) -> int:
         """Return the number of attempts of chosen jobs (None: of all)."""
-        rows = self._of_chosen(SQL["count_attempts"], SQL["count_attempts_of_jobs"], chosen, {"live": live})
+        of_all = SQL["count_live_attempts" if live else "count_attempts"]
+        rows = self._of_chosen(of_all, SQL["count_attempts_of_jobs"], chosen, {"live": live})
         return int(next(rows)[0])
 
     def get(self, attempt: int) -> Attempt | None:
@@ -151,7 +152,7 @@ class Attempts:
     ) -> Iterator[Row]:
         if chosen is None:
             return self._db.stream(of_all.text, values)
-        compiled = compile_chosen(chosen, "select_jobs", self._db.paths)
+        compiled = compile_chosen(chosen, "select_jobs", self._db)
         text = of_jobs.text.replace("{jobs}", compiled.text)
         return self._db.stream(text, {**compiled.values, **values})
 

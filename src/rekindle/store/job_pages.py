@@ -19,6 +19,6 @@ class JobPages:
 
     def page(self, chosen: JobFilter, page: JobPage) -> list[Position]:
         """Return the values and ids of a page of jobs, in the order of the list."""
-        compiled = compile_page(chosen, page, self._db.paths)
+        compiled = compile_page(chosen, page, self._db)
         rows = [(value, number) for number, value in self._db.select(compiled.text, compiled.values)]
         return rows[::-1] if page.backwards else rows

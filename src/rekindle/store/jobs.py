@@ -36,14 +36,14 @@ class Jobs:
 
     def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
         """Return the ids of the jobs that match, in order. Without `workflow`, archived workflows are left out."""
-        return list(find_jobs(self._db, compile_selection(where, workflow, self._db.paths, retired)))
+        return list(find_jobs(self._db, compile_selection(where, workflow, self._db, retired)))
 
     def listing(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
         """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
         if chosen.ids is not None:
             end = None if limit is None else offset + limit
             chosen, offset = replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
-        compiled = compile_chosen(chosen, "list_jobs", self._db.paths)
+        compiled = compile_chosen(chosen, "list_jobs", self._db)
         text = compiled.text.replace("{job_and_attempt}", f"{JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
         page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
         paths = self._db.paths
@@ -55,7 +55,7 @@ class Jobs:
         """Return the number of chosen jobs."""
         if chosen.ids is not None:
             return len(chosen.ids)
-        compiled = compile_chosen(chosen, "count_jobs", self._db.paths)
+        compiled = compile_chosen(chosen, "count_jobs", self._db)
         return int(self._db.select(compiled.text, compiled.values)[0][0])
 
     def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:

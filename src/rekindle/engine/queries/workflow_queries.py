@@ -35,6 +35,16 @@ def workflows(session: Session, archived: bool = False) -> list[Workflow]:
         return archive.workflows.listing(archived)
 
 
+def chosen(session: Session, workflow: str | None) -> list[Workflow]:
+    """Return one workflow, or with None all that are not archived."""
+    with session.store.read() as archive:
+        return _chosen(archive, workflow)
+
+
+def _chosen(archive: Snapshot, workflow: str | None) -> list[Workflow]:
+    return [find_workflow_in(archive, workflow)] if workflow else archive.workflows.listing()
+
+
 def templates(session: Session, workflow: int) -> list[JobTemplate]:
     """Return the templates that a workflow's jobs use now."""
     with session.store.read() as archive:
@@ -105,12 +115,12 @@ def status(session: Session, workflow: str | None = None, *, specs: bool = True)
     from rekindle.engine.queries.waits import unfit
 
     with session.store.read() as archive:
-        chosen = [find_workflow_in(archive, workflow)] if workflow else archive.workflows.listing()
+        every = _chosen(archive, workflow)
         runners = live_and_dead_runners(archive, session.clock())
         delayed = archive.queue.delayed(session.clock())
         oversized = unfit(archive, runners[0])
         waits = _element_waits(session, runners)
-        found = [_status(session, archive, one, runners, delayed.get(one.id, 0), oversized, waits) for one in chosen]
+        found = [_status(session, archive, one, runners, delayed.get(one.id, 0), oversized, waits) for one in every]
     return [replace(one, spec=spec_state(one.workflow)) for one in found] if specs else found
 
 
