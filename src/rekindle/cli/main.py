@@ -154,11 +154,11 @@ def _complain(message: str, hint: str, code: int, kind: str, error: RekindleErro
 
 
 def _begin_json(words: Sequence[str]) -> None:
-    """Record whether the command line asks for JSON: errors then have a document. A command of another system has a
-    --json of its own."""
+    """Record whether the command line asks for JSON: errors then have a document. A command of another system has
+    options of its own."""
     global _prints_json
     typed = words[: words.index("--")] if "--" in words else words
-    _prints_json = "--json" in typed
+    _prints_json = "--json" in typed or "--jsonl" in typed
     if _prints_json:
         from rekindle.cli.command_table import DIALECTS
 

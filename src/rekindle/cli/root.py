@@ -127,8 +127,8 @@ def _plain_message(error: click.UsageError, path: str) -> tuple[str, str]:
 
 
 def _anywhere(words: list[str], typed: Typed) -> object:
-    """Run a command line, in which --store and --json may stand anywhere. An option that a command does not know is
-    moved to where it belongs: --store to the front, --json to the command at the end."""
+    """Run a command line, in which --store, --json and --jsonl may stand anywhere. An option that a command does not
+    know is moved to where it belongs: --store to the front, the others to the command at the end."""
     end = words.index("--") if "--" in words else len(words)
     json_moved = False
     while True:
@@ -142,9 +142,9 @@ def _anywhere(words: list[str], typed: Typed) -> object:
                 if after > end:
                     raise UsageError("--store needs a value", hint="--store FOLDER, or a URL") from None
                 words = [*words[at:after], *words[:at], *words[after:]]
-            elif error.option_name == "--json" and found and not json_moved:
+            elif error.option_name in ("--json", "--jsonl") and found and not json_moved:
                 json_moved = True
-                words = [*words[: found[0]], *words[found[0] + 1 : end], "--json", *words[end:]]
+                words = [*words[: found[0]], *words[found[0] + 1 : end], error.option_name, *words[end:]]
             else:
                 raise
 

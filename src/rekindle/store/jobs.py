@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from rekindle.domain.models import Attempt, Failure, Job, JobFlags, UpstreamJob
 from rekindle.store.attempts import live_attempts
 from rekindle.store.candidates import find_jobs
-from rekindle.store.database import NO_LIMIT, Database
+from rekindle.store.job_pages import page_of
 from rekindle.store.predicates import compile_chosen, compile_selection
 from rekindle.store.queries import Row, as_set, column_names, load
 from rekindle.store.rows import ATTEMPT_COLUMNS, JOB_COLUMNS, STATES, attempt_of, job_of, verdict_of
@@ -19,6 +17,7 @@ from rekindle.store.templates import class_resources
 if TYPE_CHECKING:
     from rekindle.domain.definition import Resources
     from rekindle.domain.selection import JobFilter, Predicate
+    from rekindle.store.database import Database
 
 SQL = load("jobs")
 SUBMIT_SQL = load("submitting")
@@ -40,12 +39,9 @@ class Jobs:
 
     def listing(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
         """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
-        if chosen.ids is not None:
-            end = None if limit is None else offset + limit
-            chosen, offset = replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
+        chosen, page = page_of(chosen, limit, offset)
         compiled = compile_chosen(chosen, "list_jobs", self._db)
-        text = compiled.text.replace("{job_and_attempt}", f"{JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
-        page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
+        text = compiled.text.replace("{values}", f"workflow.name, {JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
         paths = self._db.paths
         for row in self._db.stream(text, {**compiled.values, **page}):
             live = row[_ATTEMPT_FROM:]

@@ -16,6 +16,10 @@ PRAGMA foreign_keys = ON;
 -- 64 MiB of pages.
 PRAGMA cache_size = -65536;
 
+-- name: streaming_cache
+-- 16 MiB of pages: a long list reads most pages once.
+PRAGMA cache_size = -16384;
+
 -- name: temporary
 -- Keep intermediate results in memory.
 PRAGMA temp_store = MEMORY;

@@ -8,8 +8,8 @@ FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON templ
 WHERE {where} ORDER BY job.id;
 
 -- name: list_jobs
--- A page of jobs, each with its workflow's name and its live attempt.
-SELECT workflow.name, {job_and_attempt}
+-- A page of jobs, with these columns.
+SELECT {values}
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where} ORDER BY job.id LIMIT :limit OFFSET :offset;
