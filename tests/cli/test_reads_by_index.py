@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from cli_shell import Shell
 
-LARGE = ("attempt", "edge", "event", "fingerprint", "fan_out", "job", "rerun_job", "step", "subtask")
+LARGE = ("attempt", "edge", "fingerprint", "fan_out", "job", "rerun_job", "step", "subtask")
 """Tables with rows for each job or attempt."""
 
 _SCAN = re.compile(rf"SCAN (?:{'|'.join(LARGE)})(?!\w)(?! USING (?:COVERING )?INDEX)")
@@ -76,7 +76,7 @@ def test_a_command_reads_no_whole_table(still: Shell, traced: list[tuple[str, ob
     assert whole_reads(still, list(traced)) == []
 
 
-def test_pages_of_the_only_workflow_are_read_in_the_order_of_ids(
+def test_pages_of_the_only_workflow_are_read_by_id(still: Shell, traced: list[tuple[str, object]]) -> None:
     still: Shell, traced: list[tuple[str, object]]
 ) -> None:
     still("jobs", "list", "-w", "diamond", "--limit", "1")
