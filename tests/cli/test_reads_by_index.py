@@ -77,8 +77,6 @@ def test_a_command_reads_no_whole_table(still: Shell, traced: list[tuple[str, ob
 
 
 def test_pages_of_the_only_workflow_are_read_by_id(still: Shell, traced: list[tuple[str, object]]) -> None:
-    still: Shell, traced: list[tuple[str, object]]
-) -> None:
     still("jobs", "list", "-w", "diamond", "--limit", "1")
     (query,) = [one for one in traced if "LIMIT :limit" in one[0] and "attempt.token" in one[0]]
     assert not any("TEMP B-TREE" in step for step in plan_of(still, *query))
