@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.overrides import pairs
 from rekindle.streams import outlives_reader
 
 if TYPE_CHECKING:
@@ -287,6 +286,8 @@ def _read_verdict(param: click.Parameter, text: str) -> VerdictLevel:
 
 def _licences(texts: tuple[str, ...]) -> dict[str, int]:
     """Return `NAME=N` words as counts. Raise BadValue for any other word."""
+    from rekindle.domain.overrides import pairs
+
     found: dict[str, int] = {}
     for name, count in pairs("--licence", texts).items():
         if not count.isdigit():

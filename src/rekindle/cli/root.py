@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+# `signal` takes milliseconds to import.
+import _signal  # type: ignore[import-not-found]
 import errno
 import os
 import re
-import shlex
-import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -100,6 +100,8 @@ def _usage_error(error: click.UsageError) -> UsageError:
     text, form = _plain_message(error, path)
     extra = re.fullmatch(r"Got unexpected extra argument \((.*)\)", text)
     if extra is not None and "-w" in known:
+        import shlex
+
         return UsageError(text, hint=f"did you mean `{path} -w {shlex.quote(extra[1])}`?")
     return UsageError(text, hint=f"{form}; {help_hint}" if form else help_hint)
 
@@ -197,9 +199,9 @@ class _Root(LazyGroup):
 def cli(ctx: click.Context, store: str | None) -> None:
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    if isinstance(ctx.obj, Typed) and ctx.obj.process and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if isinstance(ctx.obj, Typed) and ctx.obj.process and _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
         # The command is imported: from now on an interrupt raises KeyboardInterrupt instead of ending the process.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     named = store or os.environ.get("REKINDLE_STORE") or ""
     if ctx.invoked_subcommand == "completion":
         return

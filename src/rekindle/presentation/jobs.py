@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rekindle.domain.texts.name_sets import NameIndex, NameSet
 from rekindle.presentation import attempts, words
 
 if TYPE_CHECKING:
+    from rekindle.domain.texts.name_sets import NameIndex, NameSet
     from rekindle.engine.results import JobRow
 
 
@@ -37,7 +37,11 @@ def common_names(names: Sequence[str], width: int, index: NameIndex | None = Non
     `index` are left out; all names of a matrix are `train[*]`."""
     if len(names) == 1:
         return words.one_line(names[0])
-    sets = (index or NameIndex(())).factor(names)
+    if index is None:
+        from rekindle.domain.texts.name_sets import NameIndex
+
+        index = NameIndex(())
+    sets = index.factor(names)
     if len(sets) > _MOST_SETS:
         return None
     ranges = [{key: _ranges(values) for key, values in one.values} for one in sets]

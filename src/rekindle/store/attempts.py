@@ -13,7 +13,6 @@ from rekindle.domain.models import Attempt, Failure, FailureGroup, PreviousAttem
 from rekindle.domain.signatures import headline
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd, SubtaskLayer, counts, merge_layers
-from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.predicates import compile_chosen
@@ -133,11 +132,6 @@ class Attempts:
         for template, job in self._db.rows(SQL["failed_in_quarantine"], workflow=workflow, pattern='%"quarantine":{%'):
             found.setdefault(template, []).append(job)
         return found
-
-    def count_verdicts(self, workflow: int) -> dict[VerdictLevel, int]:
-        """Return how many jobs of a workflow have each verdict but PASSED, by their live attempts; retired jobs are
-        left out."""
-        return {VerdictLevel(word): n for word, n in self._db.rows(SQL["count_verdicts"], workflow=workflow)}
 
     def signature(self, prefix: str) -> str | None:
         """Return the digest that begins with `prefix`, if any. Raise UsageError if several do."""

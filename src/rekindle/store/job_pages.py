@@ -6,10 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from rekindle.store.database import NO_LIMIT
-from rekindle.store.predicates import compile_chosen, compile_page
+from rekindle.store.predicates import compile_list, compile_page
 from rekindle.store.queries import Row, load
 
 if TYPE_CHECKING:
@@ -37,15 +34,5 @@ class JobPages:
     def rows(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[list[Row]]:
         """Yield a page of jobs by id, many at a time: of each job the OWN_COLUMNS, and then the other values that its
         document depends on. Jobs with equal other values are alike."""
-        chosen, page = page_of(chosen, limit, offset)
-        compiled = compile_chosen(chosen, "list_jobs", self._db)
-        text = compiled.text.replace("{values}", SQL["listed_columns"].text)
-        return self._db.batches(text, {**compiled.values, **page})
-
-
-def page_of(chosen: JobFilter, limit: int | None, offset: int) -> tuple[JobFilter, dict[str, int]]:
-    """Return the jobs to read for a page of chosen jobs, and the parameters `limit` and `offset` of the query."""
-    if chosen.ids is not None:
-        end = None if limit is None else offset + limit
-        chosen, offset = replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
-    return chosen, {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
+        compiled = compile_list(chosen, SQL["listed_columns"].text, limit, offset, self._db)
+        return self._db.batches(compiled.text, compiled.values)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from rekindle.domain.models import Attempt, Failure, Job, JobFlags, UpstreamJob
 from rekindle.store.attempts import live_attempts
 from rekindle.store.candidates import find_jobs
-from rekindle.store.job_pages import page_of
-from rekindle.store.predicates import compile_chosen, compile_selection
+from rekindle.store.predicates import compile_chosen, compile_list, compile_selection
 from rekindle.store.queries import Row, as_set, column_names, load
 from rekindle.store.rows import ATTEMPT_COLUMNS, JOB_COLUMNS, STATES, attempt_of, job_of, verdict_of
 from rekindle.store.templates import class_resources
@@ -39,11 +38,10 @@ class Jobs:
 
     def listing(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
         """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
-        chosen, page = page_of(chosen, limit, offset)
-        compiled = compile_chosen(chosen, "list_jobs", self._db)
-        text = compiled.text.replace("{values}", f"workflow.name, {JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
+        columns = f"workflow.name, {JOB_COLUMNS}, {ATTEMPT_COLUMNS}"
+        compiled = compile_list(chosen, columns, limit, offset, self._db)
         paths = self._db.paths
-        for row in self._db.stream(text, {**compiled.values, **page}):
+        for row in self._db.stream(compiled.text, compiled.values):
             live = row[_ATTEMPT_FROM:]
             yield row[0], job_of(row[1:_ATTEMPT_FROM], paths), None if live[0] is None else attempt_of(live, paths)
 
@@ -112,10 +110,6 @@ class Jobs:
         if workflow is None:
             return dict(self._db.rows(SQL["count_held"]))
         return dict(self._db.rows(SQL["count_held_in_workflow"], workflow=workflow))
-
-    def count_overtaken(self, workflow: int) -> int:
-        """Return the number of completed jobs that need a job that is not done: they are stale."""
-        return int(self._db.value(SQL["count_overtaken"], workflow=workflow))
 
     def cancel(self, ids: Sequence[int]) -> None:
         """Set the canceled flag of those jobs that have no live attempt. `Queue.move` changes their states."""

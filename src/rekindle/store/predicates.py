@@ -30,6 +30,7 @@ from rekindle.domain.selection import (
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
 from rekindle.store.candidates import Candidates, Decide, JobRecord
+from rekindle.store.database import NO_LIMIT
 from rekindle.store.queries import INTEGER_LIMIT, as_set, load
 from rekindle.store.stored_paths import StoredPaths, stored_text
 
@@ -74,11 +75,19 @@ def compile_records(where: Predicate, jobs: Collection[int], paths: StoredPaths)
     return compiler.candidates(SQL["select_jobs"].text, where, scope, records=True)
 
 
-def compile_chosen(
-    chosen: JobFilter, query: Literal["select_jobs", "list_jobs", "count_jobs"], database: Database
-) -> Candidates:
+def compile_chosen(chosen: JobFilter, query: Literal["select_jobs", "count_jobs"], database: Database) -> Candidates:
     """Return one of these queries for chosen jobs. Raise BadSelection as `compile_selection` does."""
     return _compile_chosen(chosen, AllOf(), SQL[query].text, database)
+
+
+def compile_list(chosen: JobFilter, columns: str, limit: int | None, offset: int, database: Database) -> Candidates:
+    """Return the query for a page of chosen jobs by id, with these columns. Raise BadSelection likewise."""
+    if chosen.ids is not None:
+        end = None if limit is None else offset + limit
+        chosen, offset = msgspec.structs.replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
+    found = _compile_chosen(chosen, AllOf(), SQL["list_jobs"].text.replace("{values}", columns), database)
+    page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
+    return msgspec.structs.replace(found, values={**found.values, **page})
 
 
 def compile_page(chosen: JobFilter, page: JobPage, database: Database) -> Candidates:

@@ -7,7 +7,6 @@ The store's callers see only absolute paths: repositories encode paths when they
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -64,11 +63,15 @@ class StoredPaths:
 
 def stored_text(path: str) -> str:
     """Return a path as text that a database takes: JSON if the path has bytes that are not UTF-8."""
+    import json
+
     return json.dumps(path) if not path.isascii() and _SURROGATE.search(path) else path
 
 
 def path_of(text: str) -> str:
     """Return the path that `stored_text` encoded."""
+    import json
+
     path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
     return path
 

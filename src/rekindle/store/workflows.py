@@ -10,7 +10,6 @@ import msgspec
 
 from rekindle.domain.models import Revision, Workflow
 from rekindle.domain.states import State
-from rekindle.store.derived import CountKey, add_counts
 from rekindle.store.queries import as_set, load
 from rekindle.store.rows import STATES
 from rekindle.store.templates import TemplateRows, binding_text, decode_template, template_by_id
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from rekindle.domain.changes.revisions import RevisionOutline
     from rekindle.domain.definition import Definition, JobTemplate
     from rekindle.store.database import Database
+    from rekindle.store.derived import CountKey
     from rekindle.store.revisions import RevisionChanges
 
 SQL = load("workflows")
@@ -81,6 +81,8 @@ class Workflows:
         )
         whole = len(definition.jobs) + len(definition.edges)
         self._db.change_each(SUBMIT_SQL["insert_job"], _counted(rows, 0, whole, progress))
+        from rekindle.store.derived import add_counts
+
         counts: Counter[CountKey] = Counter()
         for job, needs in zip(definition.jobs, unmet, strict=True):
             state = State.WAITING if needs else State.READY

@@ -159,13 +159,6 @@ WHERE workflow = :workflow AND (state = 5 OR state = 6) AND state = 5 AND retire
     AND template IN (SELECT id FROM template WHERE workflow = :workflow AND body LIKE :pattern)
 ORDER BY template, id;
 
--- name: count_verdicts
--- The number of jobs of a workflow by verdict, by the partial index of verdicts other than PASSED.
-SELECT attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job
-WHERE attempt.workflow = :workflow AND attempt.verdict IN ('warning', 'blocker') AND attempt.archived_by IS NULL
-    AND job.retired = 0
-GROUP BY attempt.verdict;
-
 -- name: signatures
 -- Signatures with a prefix: at most eleven, one more than an error lists.
 SELECT digest FROM signature WHERE digest >= :prefix AND digest < :beyond ORDER BY digest LIMIT 11;

@@ -62,10 +62,6 @@ GROUP BY job.held ORDER BY job.held;
 SELECT held, count(*) FROM job WHERE workflow = :workflow AND held IS NOT NULL AND state = 1 AND retired = 0
 GROUP BY held ORDER BY held;
 
--- name: count_overtaken
--- The number of completed jobs that need a job that is not done.
-SELECT count(*) FROM job WHERE workflow = :workflow AND state = 4 AND unmet > 0 AND retired = 0;
-
 -- name: cancel
 -- Cancel jobs that have no live attempt, whose row would say so.
 UPDATE job SET canceled = 1 WHERE id IN @jobs AND attempt IS NULL;
