@@ -134,9 +134,11 @@ NO_OVERRIDES = AppliedOverrides()
 
 def decode_overrides(text: str | None) -> AppliedOverrides:
     """Decode the text written by `AppliedOverrides.text`."""
+    if text is None:
+        return NO_OVERRIDES
     import json
 
-    return NO_OVERRIDES if text is None else AppliedOverrides(**json.loads(text))
+    return AppliedOverrides(**json.loads(text))
 
 
 def _check_overrides(asked: Overrides) -> None:

@@ -63,16 +63,20 @@ class StoredPaths:
 
 def stored_text(path: str) -> str:
     """Return a path as text that a database takes: JSON if the path has bytes that are not UTF-8."""
+    if path.isascii() or not _SURROGATE.search(path):
+        return path
     import json
 
-    return json.dumps(path) if not path.isascii() and _SURROGATE.search(path) else path
+    return json.dumps(path)
 
 
 def path_of(text: str) -> str:
     """Return the path that `stored_text` encoded."""
+    if not (text.startswith('"') and _ESCAPED.search(text)):
+        return text
     import json
 
-    path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
+    path: str = json.loads(text)
     return path
 
 
