@@ -59,7 +59,7 @@ def within(names: set[str], parts: set[str]) -> set[str]:
     return {name for name in names if any(f"{name}.".startswith(f"{part}.") for part in parts)}
 
 
-@pytest.mark.parametrize(("command", "most"), [("status", 84), ("jobs list", 74), ("jobs list -s failed", 71)])
+@pytest.mark.parametrize(("command", "most"), [("status", 72), ("jobs list", 74), ("jobs list -s failed", 71)])
 def test_a_list_imports_only_what_it_shows(command: str, most: int, still: Shell) -> None:
     ours, others = loaded(command.split(), still.folder)
     assert within(others, ABSENT | UNUSED_BY_LISTS) == set()

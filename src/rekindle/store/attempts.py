@@ -15,7 +15,6 @@ from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd, SubtaskLayer, counts, merge_layers
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import NO_LIMIT, Database
-from rekindle.store.predicates import compile_chosen
 from rekindle.store.queries import Query, Row, as_set, load
 from rekindle.store.rows import CAUSES, STATES, attempt_of, step_of
 
@@ -146,6 +145,8 @@ class Attempts:
     ) -> Iterator[Row]:
         if chosen is None:
             return self._db.stream(of_all.text, values)
+        from rekindle.store.predicates import compile_chosen
+
         compiled = compile_chosen(chosen, "select_jobs", self._db)
         text = of_jobs.text.replace("{jobs}", compiled.text)
         return self._db.stream(text, {**compiled.values, **values})

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from rekindle.domain.models import Attempt, Failure, Job, JobFlags, UpstreamJob
 from rekindle.store.attempts import live_attempts
-from rekindle.store.candidates import find_jobs
-from rekindle.store.predicates import compile_chosen, compile_list, compile_selection
 from rekindle.store.queries import Row, as_set, column_names, load
 from rekindle.store.rows import ATTEMPT_COLUMNS, JOB_COLUMNS, STATES, attempt_of, job_of, verdict_of
 from rekindle.store.templates import class_resources
@@ -34,10 +32,15 @@ class Jobs:
 
     def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
         """Return the ids of the jobs that match, in order. Without `workflow`, archived workflows are left out."""
+        from rekindle.store.candidates import find_jobs
+        from rekindle.store.predicates import compile_selection
+
         return list(find_jobs(self._db, compile_selection(where, workflow, self._db, retired)))
 
     def listing(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
         """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
+        from rekindle.store.predicates import compile_list
+
         columns = f"workflow.name, {JOB_COLUMNS}, {ATTEMPT_COLUMNS}"
         compiled = compile_list(chosen, columns, limit, offset, self._db)
         paths = self._db.paths
@@ -49,6 +52,8 @@ class Jobs:
         """Return the number of chosen jobs."""
         if chosen.ids is not None:
             return len(chosen.ids)
+        from rekindle.store.predicates import compile_chosen
+
         compiled = compile_chosen(chosen, "count_jobs", self._db)
         return int(self._db.select(compiled.text, compiled.values)[0][0])
 

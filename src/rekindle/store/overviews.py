@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rekindle.domain.models import ReadyClass
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.store.queries import load
+from rekindle.store.templates import class_resources
 
 if TYPE_CHECKING:
     from rekindle.store.database import Database
@@ -41,3 +43,16 @@ class Overviews:
     def with_canaries(self) -> set[int]:
         """Return the workflows with a group of canaries that is undecided or stopped."""
         return {workflow for (workflow,) in self._db.rows(SQL["with_canaries"])}
+
+    def any_rerun_forbidden(self, workflow: int) -> bool:
+        """Return whether a template of a workflow, of any revision, may say that its jobs must not run
+        twice. Reads no jobs."""
+        allowed = '%"rerun_forbidden":""%'
+        return self._db.row(SQL["any_rerun_forbidden"], workflow=workflow, allowed=allowed) is not None
+
+    def pending(self) -> list[ReadyClass]:
+        """Return the counts of jobs that have not started, by workflow and resource class; archived workflows are left
+        out."""
+        rows = self._db.named_rows(SQL["pending"])
+        resources = class_resources(self._db, {row.resource_class for row in rows})
+        return [ReadyClass(row.workflow, row.resource_class, resources[row.resource_class], row.n) for row in rows]

@@ -113,7 +113,7 @@ _ORDERS = {
 
 
 def _is_large(database: Database, workflow: int | None) -> bool:
-    """Return whether a workflow has so many of the store's jobs that reading all jobs finds its jobs sooner."""
+    """Return whether a workflow is large: reading all jobs finds its jobs sooner than the index of names."""
     return workflow is not None and bool(database.value(SQL["is_large"], workflow=workflow))
 
 

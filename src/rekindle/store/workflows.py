@@ -155,12 +155,6 @@ class Workflows:
         rows = self._db.rows(SQL["templates_in_use"], workflow=workflow)
         return [(number, decode_template(body)) for number, body in rows]
 
-    def any_rerun_forbidden(self, workflow: int) -> bool:
-        """Return whether a template of a workflow, of any revision, may say that its jobs must not run
-        twice. Reads no jobs."""
-        allowed = '%"rerun_forbidden":""%'
-        return self._db.row(SQL["any_rerun_forbidden"], workflow=workflow, allowed=allowed) is not None
-
     def params(self, workflow: int, revision: int) -> dict[str, Any]:
         """Return the parameters of a revision."""
         text = self._db.value(SQL["params"], workflow=workflow, revision=revision)

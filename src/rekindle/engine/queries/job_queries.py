@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def is_every_rerun_forbidden(session: Session, workflow: int, state: State) -> bool:
     """Return whether all jobs of a workflow in this state must not run twice."""
     with session.store.read() as archive:
-        if not archive.workflows.any_rerun_forbidden(workflow):
+        if not archive.overviews.any_rerun_forbidden(workflow):
             return False
         from rekindle.engine.staleness.stale_jobs import forbidden_reruns
 

@@ -9,9 +9,9 @@ job.next_attempt;
 -- name: listed_columns
 -- What documents of jobs depend on; first what differs between jobs that are alike. A resource class and the rows of
 -- other tables that a document shows are the same for all jobs with equal values.
-job.id, job.name, job.binding, job.attempt, attempt.started, attempt.ended, job.workflow, workflow.name, job.state,
-job.held, job.retired, job.attempts, job.unmet, job.priority, job.resource_class, job.added_by, job.next_attempt,
-attempt.cause, attempt.exit_code, attempt.evidence, attempt.verdict, attempt.verdict_message, signature.digest;
+job.id, job.name, job.binding, job.attempt, attempt.started, attempt.ended, job.workflow, job.state, job.held,
+job.retired, job.attempts, job.unmet, job.priority, job.resource_class, job.added_by, job.next_attempt, attempt.cause,
+attempt.exit_code, attempt.evidence, attempt.verdict, attempt.verdict_message, attempt.signature;
 
 -- name: jobs_by_id
 -- Jobs by id.

@@ -23,3 +23,15 @@ GROUP BY 1, 2;
 -- name: with_canaries
 -- Workflows with a group of canaries that is undecided or stopped.
 SELECT DISTINCT workflow FROM canary_group WHERE outcome IS NULL OR outcome = 'stopped';
+
+-- name: any_rerun_forbidden
+-- A template of a workflow, of any revision, whose text does not say that its jobs may run twice.
+SELECT id FROM template WHERE workflow = :workflow AND body NOT LIKE :allowed LIMIT 1;
+
+-- name: pending
+-- The counts of jobs that have not started, by workflow and resource class.
+SELECT workflow_count.workflow, workflow_count.resource_class, sum(workflow_count.n) AS n
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.state IN (0, 1) AND workflow.archived IS NULL
+GROUP BY workflow_count.workflow, workflow_count.resource_class HAVING sum(workflow_count.n) > 0
+ORDER BY workflow_count.workflow, workflow_count.resource_class;

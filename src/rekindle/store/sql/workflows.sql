@@ -5,10 +5,6 @@
 SELECT id, body FROM template
 WHERE id IN (SELECT DISTINCT template FROM job WHERE workflow = :workflow AND retired = 0) ORDER BY id;
 
--- name: any_rerun_forbidden
--- A template of a workflow, of any revision, whose text does not say that its jobs may run twice.
-SELECT id FROM template WHERE workflow = :workflow AND body NOT LIKE :allowed LIMIT 1;
-
 -- name: templates
 -- Templates by id.
 SELECT id, body FROM template WHERE id IN @templates;
