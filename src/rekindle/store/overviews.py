@@ -16,7 +16,7 @@ SQL = load("overviews")
 
 
 class Overviews:
-    """Counts by workflow. Workflows without any are absent."""
+    """Counts by workflow, without reading jobs. Workflows without any are absent."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -45,8 +45,7 @@ class Overviews:
         return {workflow for (workflow,) in self._db.rows(SQL["with_canaries"])}
 
     def any_rerun_forbidden(self, workflow: int) -> bool:
-        """Return whether a template of a workflow, of any revision, may say that its jobs must not run
-        twice. Reads no jobs."""
+        """Return whether a template of a workflow, of any revision, may say that its jobs must not run twice."""
         allowed = '%"rerun_forbidden":""%'
         return self._db.row(SQL["any_rerun_forbidden"], workflow=workflow, allowed=allowed) is not None
 
