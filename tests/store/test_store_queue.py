@@ -228,8 +228,8 @@ def test_held_and_delayed_jobs_are_not_ready(store):
         archive.jobs._db.driver.execute(DELAY, {"job": jobs["b"]})
         assert archive.jobs.get([jobs["a"]])[0].held == "looks odd"
         assert (archive.queue.next_due(workflow, 49.0), archive.queue.next_due(None, 49.0)) == (50.0, 50.0)
-        assert archive.queue.delayed(49.0) == {workflow: 1}
-        assert (archive.queue.next_due(workflow, 50.0), archive.queue.delayed(50.0)) == (None, {})
+        assert archive.overviews.delayed(49.0) == {workflow: 1}
+        assert (archive.queue.next_due(workflow, 50.0), archive.overviews.delayed(50.0)) == (None, {})
     assert [one.job.name for one in claim(store, workflow, now=49.0)] == ["c"]
     assert [one.job.name for one in claim(store, workflow, now=50.0)] == ["b"]
     with store.write() as archive:

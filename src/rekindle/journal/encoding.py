@@ -3,7 +3,6 @@ names, see domain.texts.display) as `\udce9`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -22,6 +21,8 @@ def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
     try:
         return _encode(value) if enc_hook is None else msgspec.json.encode(value, enc_hook=enc_hook)
     except (UnicodeEncodeError, OverflowError):  # msgspec encodes no surrogates, and no integers of more than 64 bits
+        import json
+
         plain = msgspec.to_builtins(value, str_keys=True, enc_hook=enc_hook or _raw)
         _check(text := json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
         return escape_surrogates(text).encode()
@@ -42,6 +43,8 @@ def json_reader(kind: Any) -> Callable[[bytes | str], Any]:
         except msgspec.DecodeError:
             if not _ESCAPE.search(text.encode() if isinstance(text, str) else text):
                 raise
+        import json
+
         try:
             plain = json.loads(text, parse_constant=_refuse)
             _check(json.dumps(plain, ensure_ascii=False))

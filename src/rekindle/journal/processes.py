@@ -8,10 +8,10 @@ cgroup-v2.rst and "memory.oom_control" in its cgroup-v1/memory.rst."""
 
 from __future__ import annotations
 
+# `signal` takes a millisecond to import.
+import _signal  # type: ignore[import-not-found]
 import math
 import os
-import select
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -28,7 +28,7 @@ _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h
 _LOOKS_WITHIN_EXEC, _LOOK_EVERY = 200, 0.001  # seconds
 
 
-CANCEL_SIGNAL = signal.SIGUSR1
+CANCEL_SIGNAL = _signal.SIGUSR1
 """The signal that makes a worker whose runner is gone cancel its attempts."""
 
 
@@ -226,6 +226,8 @@ def wait_readable(descriptors: Iterable[int], seconds: float | None = None) -> s
 
     poll(2) takes any descriptor; select(2) takes none above 1023.
     """
+    import select
+
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

@@ -258,10 +258,6 @@ class Queue:
             due = self._db.value(SQL["next_due_of_one"], workflow=workflow, now=now)
         return due
 
-    def delayed(self, now: float) -> dict[int, int]:
-        """Return the number of delayed ready jobs by workflow."""
-        return dict(self._db.rows(SQL["delayed"], now=now))
-
     def _signature(self, ending: AttemptEnd) -> int | None:
         """Return the row id of an ending's signature; insert the signature if it is new."""
         if ending.signature is None:

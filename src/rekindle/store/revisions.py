@@ -81,6 +81,14 @@ class RevisionDelta(msgspec.Struct, array_like=True):
 _DELTA = msgspec.json.Decoder(RevisionDelta)
 
 
+def read_delta(earlier: bytes) -> RevisionDelta:
+    """Decode how jobs and edges were before a revision. Raise ValueError if the column is damaged."""
+    try:
+        return _DELTA.decode(zlib.decompress(earlier))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
 def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutline:
     """Return the jobs and edges of a revision, without those that actions have added since."""
     names: dict[int, str] = {}
@@ -92,7 +100,7 @@ def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutl
             present.add(row.id)
     edges: set[Edge] = set(database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow))
     for row in database.named_rows(SQL["deltas"], workflow=workflow, number=revision):
-        delta = _DELTA.decode(zlib.decompress(row.earlier))
+        delta = read_delta(row.earlier)
         present = (present - set(delta.added)) | set(delta.retired)
         defined |= {job: (template, binding) for job, template, binding in delta.redefined}
         edges = (edges - set(delta.gained)) | set(delta.lost)

@@ -126,7 +126,7 @@ class ProgressReporter:
         self.reported = now = time.monotonic()
         with self._session.store.read() as archive:
             counts = counts_of(archive, self._workflow)
-            waiting = archive.queue.delayed(self._session.clock()) if delayed else {}
+            waiting = archive.overviews.delayed(self._session.clock()) if delayed else {}
         workflows = {self._workflow} if self._workflow is not None else waiting.keys()
         one = statistics
         ended = one.completed + one.failures + one.cancels + one.retried

@@ -211,9 +211,3 @@ ORDER BY job.not_before LIMIT 1;
 SELECT job.not_before FROM job
 WHERE job.not_before > :now AND +job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
 ORDER BY job.not_before LIMIT 1;
-
--- name: delayed
--- The number of delayed ready jobs by workflow. (With `+`, SQLite uses the index of delays, not that of workflows.)
-SELECT +job.workflow, count(*) FROM job
-WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0
-GROUP BY 1;
