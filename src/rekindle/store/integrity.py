@@ -10,6 +10,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -133,6 +134,7 @@ _Column = tuple[str, str, bool, bool, Check | None]
 """(name, declared type, whether it may be null, whether it is in the primary key, the decoder of its values)."""
 
 
+@cache
 def table_columns() -> dict[str, list[_Column]]:
     """Return the columns of each table as the migrations make them: those of a damaged store may differ."""
     found: dict[str, list[_Column]] = {}

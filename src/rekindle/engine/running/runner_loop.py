@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,8 +106,8 @@ class RunnerLoop:
         self._gave_up = False  # elements did not end in time, and are left to the next runner
         self._interrupts_handled = 0
 
-    def run(self) -> WorkReport:
-        """Work until no job is left to run or to wait for."""
+    def steps(self) -> Generator[None, None, WorkReport]:
+        """Work until no job is left to run or to wait for. Yield after each iteration and its wait."""
         self._adopt_orphans()
         notify(self._session.store, self._peer_watch.peers)
         try:
@@ -122,6 +122,7 @@ class RunnerLoop:
                 self._handle_limits()
                 self._handle_stop_requests()
                 self._check_peers()
+                yield
         finally:
             self._orphans.close()
             self._peer_watch.close()
