@@ -91,6 +91,13 @@ def _nothing_runs_twice(executors: Sequence[SimulatedExecutor], attempts: dict[i
         assert one.token in known, f"a worker has started an attempt of job {one.job} that the store does not know"
 
 
+def forget_undone(session: Session, executors: Sequence[SimulatedExecutor]) -> None:
+    """Forget what workers did for attempts that a power cut has undone: that work runs again."""
+    known = {one.token for one in all_attempts(session).values()}
+    for executor in executors:
+        executor.executions = {token: one for token, one in executor.executions.items() if token in known}
+
+
 def check_end(session: Session, executors: Sequence[SimulatedExecutor], before: Collection[int]) -> None:
     """Assert what holds once all runners have ended: every outcome is recorded once, all jobs are completed, the last
     run has added no attempt to those of `before`, and the files agree with the rows."""

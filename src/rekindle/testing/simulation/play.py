@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import traceback
+from collections import deque
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from rekindle.engine.running.work import Steps, work_in_steps
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit.submit import submit
 from rekindle.store.archive import Store
+from rekindle.store.sqlite_connection import FILE, connect
+from rekindle.store.sqlite_driver import SqliteDriver
 from rekindle.testing.fakes import Crash
 from rekindle.testing.scripted import ScriptedOutcome
 from rekindle.testing.simulation import checks
@@ -118,6 +121,7 @@ class Simulation:
         self.person = Person(self.world, self.folder, self.identity)
         self.depth = 0
         self.known = checks.Known()
+        self.synced = 0  # bytes of the log of the database that a power cut leaves
 
     # --- turns
 
@@ -128,7 +132,10 @@ class Simulation:
         first = draw_definition(world.random, "first")
         while not self.person.type(lambda session: submit(session, first)):
             pass
+        sizes: deque[int] = deque(maxlen=20)
         for _ in range(TURNS):
+            sizes.append(Path(self.folder, f"{FILE}-wal").stat().st_size)
+            self.synced = sizes[0]
             self._turn()
             if world.random.random() < 0.1:
                 self._check()
@@ -137,7 +144,7 @@ class Simulation:
     def _turn(self) -> None:
         """Let one of those that can go on do so, or let time pass."""
         world, random = self.world, self.world.random
-        world.advance(random.choice([0.0005, 0.002, 0.01]))
+        world.advance(random.choice([0.0005, 0.002, 0.01, 0.01, 1.0]))
         if self.depth == 0:
             chance = random.random()
             if chance < 0.07:
@@ -145,16 +152,21 @@ class Simulation:
                     self._start_runner(quiet=False)
             elif chance < 0.16:
                 self.person.type_something()
-            elif chance < 0.18:
-                self._hurt()
             elif chance < 0.19:
+                self._hurt()
+            elif chance < 0.20:
                 world.wall += random.choice([-3600.0, -5.0, 5.0, 3600.0])
                 world.note("the wall clock is set")
         self._go_on()
 
     def _go_on(self) -> None:
-        workers = [one for one in self._live_workers() if one.is_ready]
-        runners = [one for one in self._living() if not one.is_running and one.executor.wakes]
+        now = self.world.monotonic()
+        workers = [one for one in self._live_workers() if one.is_ready and one.process.paused <= now]
+        runners = [
+            one
+            for one in self._living()
+            if not one.is_running and one.process.paused <= now and one.executor.wakes
+        ]
         ready: list[Runner | Worker] = [*workers, *runners]
         if not ready:
             self._skip()
@@ -168,8 +180,8 @@ class Simulation:
 
     def _skip(self) -> None:
         """Nobody has anything to do: let time pass until somebody has."""
-        dues = [one.executor.due for one in self._living() if not one.is_running]
-        dues += [one.due for one in self._live_workers()]
+        dues = [max(one.process.paused, one.executor.due) for one in self._living() if not one.is_running]
+        dues += [max(one.process.paused, one.due) for one in self._live_workers()]
         now = self.world.monotonic()
         self.world.advance(max(0.001, min(dues, default=now + 1.0) - now))
 
@@ -206,13 +218,34 @@ class Simulation:
         return runner
 
     def _hurt(self) -> None:
-        """Kill a runner or a worker, or cut the power."""
-        random = self.world.random
+        """Kill a runner or a worker, stop it for a while, or cut the power."""
+        world, random = self.world, self.world.random
         victims = [one.process for one in (*self._living(), *self._live_workers())]
         if random.random() < 0.1:
-            self.world.cut_power()
+            self._cut_power()
         elif victims:
-            self.world.kill(random.choice(victims))
+            victim = random.choice(victims)
+            if random.random() < 0.5:
+                world.kill(victim)
+            else:
+                victim.paused = world.monotonic() + random.choice([0.5, 20.0, 50.0, 100.0])
+                world.note(f"{victim.name} is stopped")
+
+    def _cut_power(self) -> None:
+        """Kill everything. The newest commits may be gone: they were not synced. Journals keep theirs."""
+        world, log = self.world, Path(self.folder, f"{FILE}-wal")
+        content, database = log.read_bytes(), Path(self.folder, FILE).read_bytes()
+        world.cut_power()
+        self.looker.close()
+        if world.random.random() < 0.7:
+            content = content[: world.random.randint(min(self.synced, len(content)), len(content))]
+        for path in Path(self.folder).glob(f"{FILE}-*"):
+            path.unlink()
+        Path(self.folder, FILE).write_bytes(database)
+        log.write_bytes(content)
+        self.looker = _open(self.folder, self.identity)
+        self.known.ended.clear()
+        checks.forget_undone(self._looking, self.executors)
 
     def _living(self) -> list[Runner]:
         self.runners = [one for one in self.runners if one.process.alive]
@@ -320,9 +353,6 @@ def play(seed: int) -> list[str]:
 
 
 def _open(folder: str, identity: str) -> Store:
-    from rekindle.store.sqlite_connection import FILE, connect
-    from rekindle.store.sqlite_driver import SqliteDriver
-
     return Store(SqliteDriver(connect(Path(folder) / FILE), folder), folder, identity)
 
 

@@ -43,6 +43,7 @@ class Process(msgspec.Struct, eq=False):
     space: int  # its pid namespace: only processes of the same one see it
     boot: str
     alive: bool = True
+    paused: float = 0.0  # it does nothing until then (monotonic), as after SIGSTOP
     canceled: bool = False  # it got CANCEL_SIGNAL
     end: int = -1  # an eventfd that is readable once it has ended
     on_death: list[Callable[[], None]] = msgspec.field(default_factory=list)
