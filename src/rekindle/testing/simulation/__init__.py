@@ -8,6 +8,6 @@ equal event logs, byte for byte:
     python -m rekindle.testing.simulation 17
 """
 
-from rekindle.testing.simulation.play import Contradiction, play
+from rekindle.testing.simulation.scheduler import Contradiction, play
 
 __all__ = ["Contradiction", "play"]

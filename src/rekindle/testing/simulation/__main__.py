@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rekindle.testing.simulation.play import Contradiction, play
+from rekindle.testing.simulation.scheduler import Contradiction, play
 
 _TAIL = 60
 

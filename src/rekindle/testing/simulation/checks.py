@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import ACTIVE, ENDED, State, derive_state
+from rekindle.domain.states import ACTIVE, ENDED, Cause, State, derive_state
 from rekindle.store.inspection import inspect
 from rekindle.testing.simulation.history import all_attempts, all_jobs, record_of
 
@@ -41,7 +41,9 @@ def check_now(session: Session, known: Known, executors: Sequence[SimulatedExecu
     for one in attempts.values():
         bad = one.state in (State.FAILED, State.CANCELED)
         assert (one.cause is not None) == bad, f"attempt {one.id}, {one.state}, has the cause {one.cause}"
-    twice = [job for job, n in Counter(one.job for one in attempts.values() if one.archived_by is None).items() if n > 1]
+    twice = [
+        job for job, n in Counter(one.job for one in attempts.values() if one.archived_by is None).items() if n > 1
+    ]
     assert not twice, f"jobs {twice} have two live attempts"
     for job in jobs.values():
         live = None if job.attempt is None else attempts[job.attempt].state
@@ -111,15 +113,20 @@ def check_end(session: Session, executors: Sequence[SimulatedExecutor], before: 
     assert max(rows.values()) == 1, "two attempts have the same token"
     by_token = {one.token: one for one in attempts.values()}
     for one in _executions(executors):
-        row = by_token[one.token]
-        if one.end is not None:
-            assert (row.state, row.cause) == (one.end.state, one.end.cause), (
-                f"attempt {row.id} ended as {one.end.state}, {one.end.cause}, and is recorded as {row.state}, {row.cause}"
-            )
-        else:
-            assert row.state is not State.COMPLETED, f"attempt {row.id} is recorded as completed, and was cut off"
+        _check_outcome(by_token[one.token], one)
     found = inspect(Path(session.store.folder), deep=True, progress=lambda _: None).problems
     assert not found, f"store check --deep: {found}"
+
+
+def _check_outcome(row: Attempt, one: Execution) -> None:
+    """Assert that the outcome of an attempt is recorded as its worker has journaled it."""
+    if one.end is None:
+        assert row.state is not State.COMPLETED, f"attempt {row.id} is recorded as completed, and was cut off"
+        return
+    if row.cause is Cause.EXCEPTION and one.acts:
+        return  # the dynamic action was refused, which makes the attempt a failed one
+    recorded, journaled = (row.state, row.cause), (one.end.state, one.end.cause)
+    assert recorded == journaled, f"attempt {row.id} has ended as {journaled}, and is recorded as {recorded}"
 
 
 def digest_of_store(folder: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.errors import JournalError
-from rekindle.domain.states import Cause
+from rekindle.domain.states import Cause, State
 from rekindle.executors.assigned_work import AssignedWork
 from rekindle.executors.pool import WorkerGone, WorkerInfo
 from rekindle.files.store_files import make_folder
@@ -22,7 +22,7 @@ from rekindle.journal.encoding import to_json
 from rekindle.journal.log import JournalWriter, create_journal, encode_line, repair_end
 from rekindle.journal.paths import journal_path
 from rekindle.journal.processes import host_name
-from rekindle.journal.records import Closed, Ended, Leaving, Opened, Returned, Started
+from rekindle.journal.records import Closed, Ended, FannedOut, Leaving, Opened, Returned, Started, StepEnded, Subtasks
 from rekindle.journal.requests import TOUCH_SECONDS, Request, read_requests
 from rekindle.testing.fakes import Crash
 from rekindle.testing.scripted import ScriptedExecutor, ScriptedOutcome
@@ -41,6 +41,7 @@ class Execution(msgspec.Struct):
     worker: str
     process: Process
     end: Ended | None = None  # as journaled by the worker
+    acts: bool = False  # it has staged a dynamic action, which may be refused
 
 
 class BufferedJournal:
@@ -314,6 +315,17 @@ class SimulatedExecutor(ScriptedExecutor):
             self.executions[record.token] = Execution(record.token, job, worker.info.name, worker.process)
         elif isinstance(record, Ended) and record.token in self.executions:
             self.executions[record.token].end = record
+            self.executions[record.token].acts |= any(step.action for step in record.steps)
+        elif isinstance(record, StepEnded) and record.token in self.executions:
+            self.executions[record.token].acts |= record.step.action is not None
+        elif isinstance(record, FannedOut):
+            earlier = self.world.good.get((record.base or 0, record.step), set())
+            again = earlier & {index for index, *_ in record.run}
+            assert not again, f"subtasks {again} of attempt {record.attempt} had succeeded, and run again"
+            self.world.good[record.attempt, record.step] = set(earlier)
+        elif isinstance(record, Subtasks):
+            good = self.world.good[record.attempt, record.step]
+            good |= {one.index for one in record.ended if one.state is State.COMPLETED}
 
     def _order(self, worker: str, order: Callable[[], None]) -> None:
         if worker in self.workers:

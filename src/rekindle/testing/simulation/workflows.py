@@ -1,9 +1,9 @@
-"""What a simulation runs: definitions, outcomes of attempts and options of reruns, drawn from a source of randomness."""
+"""What a simulation runs: definitions, outcomes of attempts and options of reruns, drawn from one seed."""
 
 from __future__ import annotations
 
 import json
-from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +11,9 @@ from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, R
 from rekindle.domain.rerun.request import How
 from rekindle.domain.states import Cause
 from rekindle.testing.scripted import ScriptedOutcome
+
+if TYPE_CHECKING:
+    from random import Random
 
 STEPS = ("one", "two", "three")
 

@@ -62,6 +62,7 @@ class World:
         self.wall, self.passed = EPOCH, 0.0
         self.log: list[str] = []
         self.processes: dict[int, Process] = {}
+        self.good: dict[tuple[int, int], set[int]] = {}  # subtasks that succeeded, by (attempt, step)
         self.boots = 0
         self.switch: Callable[[], None] = lambda: None
         self.sleep: Callable[[float], None] = self.advance

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.rerun import control, rerun
@@ -29,6 +30,7 @@ from rekindle.testing.scripted import ScriptedOutcome
 from rekindle.testing.simulation import checks
 from rekindle.testing.simulation.faults import Faults
 from rekindle.testing.simulation.faulty_store import connect_store
+from rekindle.testing.simulation.history import all_attempts
 from rekindle.testing.simulation.person import Person
 from rekindle.testing.simulation.workers import SimulatedExecutor, Worker
 from rekindle.testing.simulation.workflows import draw_definition, draw_outcome
@@ -46,7 +48,10 @@ QUIET_TURNS = 4000
 RUNNERS = 3
 """The most runners at once."""
 
-MEMORY = 1 << 30
+MEMORY_FOLDER = Path("/dev/shm")
+"""Where the files of simulations are, if it is there, so that no simulation waits for a disk."""
+
+_MEMORY = 1 << 30  # bytes for jobs
 
 
 class Contradiction(AssertionError):
@@ -72,7 +77,7 @@ class Runner:
         self.is_running = False  # its step is on the stack
         session = Session(connect_store(world, process, folder, identity), world.clock)
         slots = random.randint(1, 3)
-        options = WorkOptions(slots=slots, executor="scripted", memory=MEMORY)
+        options = WorkOptions(slots=slots, executor="scripted", memory=_MEMORY)
         self._session, self._steps = session, work_in_steps(session, options, executor=self.executor)
         process.on_death.append(self._unwind)
 
@@ -96,7 +101,6 @@ class Runner:
         if self.process.alive:
             self._session.close()
         self._world.kill(self.process, "ends")
-
 
     def _unwind(self) -> None:
         """Close what the killed process has open. Whatever that code would write raises Crash."""
@@ -130,7 +134,11 @@ class Simulation:
         world = self.world
         world.switch, world.sleep = self._switch, self._sleep
         first = draw_definition(world.random, "first")
-        while not self.person.type(lambda session: submit(session, first)):
+
+        def submit_first(session: Session) -> None:
+            submit(session, first)
+
+        while not self.person.type(submit_first):
             pass
         sizes: deque[int] = deque(maxlen=20)
         for _ in range(TURNS):
@@ -163,9 +171,7 @@ class Simulation:
         now = self.world.monotonic()
         workers = [one for one in self._live_workers() if one.is_ready and one.process.paused <= now]
         runners = [
-            one
-            for one in self._living()
-            if not one.is_running and one.process.paused <= now and one.executor.wakes
+            one for one in self._living() if not one.is_running and one.process.paused <= now and one.executor.wakes
         ]
         ready: list[Runner | Worker] = [*workers, *runners]
         if not ready:
@@ -220,7 +226,7 @@ class Simulation:
     def _hurt(self) -> None:
         """Kill a runner or a worker, stop it for a while, or cut the power."""
         world, random = self.world, self.world.random
-        victims = [one.process for one in (*self._living(), *self._live_workers())]
+        victims = [one.process for one in self._living()] + [one.process for one in self._live_workers()]
         if random.random() < 0.1:
             self._cut_power()
         elif victims:
@@ -268,10 +274,10 @@ class Simulation:
         self._run_to_the_end(quiet=False)
         self._check()
         for _ in range(6):
-            if self._mend() == 0:
+            if not self._mend():
                 break
             self._run_to_the_end(quiet=True)
-        before = checks.all_attempts(self._looking).keys()
+        before = all_attempts(self._looking).keys()
         self._run_to_the_end(quiet=True)
         with world.quiet():
             checks.check_now(self._looking, self.known, self.executors)
@@ -295,8 +301,8 @@ class Simulation:
             self._go_on()
         raise AssertionError("a run without faults does not end")
 
-    def _mend(self) -> int:
-        """Release all jobs and rerun what has not completed. Return how many jobs are not completed."""
+    def _mend(self) -> bool:
+        """Release all jobs and rerun those that failed. Return whether jobs are not completed."""
         left: list[int] = []
 
         def mend(session: Session) -> None:
@@ -306,11 +312,11 @@ class Simulation:
             left.extend(job.id for job in jobs if job.state is not State.COMPLETED)
             failed = [job.id for job in jobs if job.state in (State.FAILED, State.CANCELED)]
             if failed:
-                rerun.apply(session, rerun.plan(session, [(failed, rerun_all())], {}))
+                rerun.apply(session, rerun.plan(session, [(failed, How())], {}))
 
         with self.world.quiet():
             assert self.person.type(mend), "a command without faults failed"
-        return len(left)
+        return bool(left)
 
     @property
     def _looking(self) -> Session:
@@ -324,17 +330,10 @@ class Simulation:
         self.looker.close()
 
 
-def rerun_all() -> object:
-    """Return the options that start jobs at their beginning."""
-    from rekindle.domain.rerun.request import How
-
-    return How()
-
-
 def play(seed: int) -> list[str]:
     """Play the simulation of a seed, and return its event log. Raise Contradiction."""
-    memory = Path("/dev/shm")  # noqa: S108 (no disk is waited for)
-    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if os.access(memory, os.W_OK) else None))
+    memory = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory))
     log: list[str] = []
     try:
         _new_store()
