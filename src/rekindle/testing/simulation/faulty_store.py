@@ -26,7 +26,7 @@ class FaultyDriver(SqliteDriver):
     call raises Crash."""
 
     def __init__(self, world: World, process: Process, folder: str) -> None:
-        super().__init__(connect(Path(folder) / FILE), folder)
+        super().__init__(connect(Path(folder) / FILE, durable=world.durable), folder)
         self.file = "simulated"  # the inode of the file is not decided by the seed
         self._world, self._process = world, process
         self._writes = False

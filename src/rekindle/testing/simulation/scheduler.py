@@ -243,7 +243,7 @@ class Simulation:
         content, database = log.read_bytes(), Path(self.folder, FILE).read_bytes()
         world.cut_power()
         self.looker.close()
-        if world.random.random() < 0.7:
+        if not world.durable and world.random.random() < 0.7:
             content = content[: world.random.randint(min(self.synced, len(content)), len(content))]
         for path in Path(self.folder).glob(f"{FILE}-*"):
             path.unlink()

@@ -142,7 +142,7 @@ class Worker:
         )
         self.opened = True
         try:
-            writer = create_journal(info.journal, opened)
+            writer = create_journal(info.journal, opened, durable=world.durable)
         except JournalError:
             writer = None
         if writer is None:

@@ -63,6 +63,7 @@ class World:
         self.log: list[str] = []
         self.processes: dict[int, Process] = {}
         self.good: dict[tuple[int, int], set[int]] = {}  # subtasks that succeeded, by (attempt, step)
+        self.durable = self.random.random() < 0.25  # each line of a journal and each commit is synced
         self.boots = 0
         self.switch: Callable[[], None] = lambda: None
         self.sleep: Callable[[float], None] = self.advance

@@ -20,7 +20,7 @@ from rekindle.testing.simulator.workload import CLASSES, Workload
 def main() -> int:
     """Simulate, and print a report."""
     options = _parser().parse_args()
-    report = {"plans": _plans(options)} if options.plans else _simulate(options)
+    report: dict[str, object] = {"plans": _plans(options)} if options.plans else _simulate(options)
     report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(report, indent=2))
     return 0
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--reruns", type=int, default=2, help="the most reruns of the supervision (default: %(default)s)")
     add("--seed", type=int, default=0, help="equal seeds give equal simulations")
     add("--plans", action="store_true", help="only measure plans of a rerun, for 10^4 jobs up to --jobs")
-    add("--share", type=float, default=0.01, help="with --plans: share of the jobs that have failed")
+    add("--share", type=float, default=0.001, help="with --plans: share of the jobs that have failed")
     return parser
 
 
@@ -59,7 +59,8 @@ def _simulate(options: argparse.Namespace) -> dict[str, object]:
     )
     nodes = Nodes(options.nodes, options.node_days * 86_400.0, options.preemption_hours * 3600.0)
     began = time.process_time()
-    cluster, guards, rounds = Cluster(workload, nodes), Guards(max_reruns=options.reruns), []
+    cluster, guards = Cluster(workload, nodes), Guards(max_reruns=options.reruns)
+    rounds: list[object] = []
     while True:
         cluster.run()
         decision, cost = supervise_round(cluster, len(rounds), guards)

@@ -121,7 +121,8 @@ class Cluster:
 
     def _make_ready(self, jobs: Iterable[int]) -> None:
         for job in jobs:
-            self.states[job], self.ready_at[job] = State.READY, self.now
+            self.states[job] = State.READY
+            self.ready_at[job] = self.now
             heapq.heappush(self._queues.setdefault(self._asked(job), []), job)
 
     def _asked(self, job: int) -> Resources:
@@ -142,7 +143,7 @@ class Cluster:
             return False
         free, offered = self._free[node], []
         for asked, queue in self._queues.items():
-            if queue and free.fits(asked):
+            if queue and asked.cpus <= free.cpus:
                 most = min(len(queue), int(free.cpus // asked.cpus))
                 offered.append((asked, [_ready_job(heapq.heappop(queue), asked) for _ in range(most)]))
         taken = pack_jobs(free, offered) if offered else []
