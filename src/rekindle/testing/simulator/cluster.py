@@ -39,7 +39,7 @@ class Measured(msgspec.Struct):
     attempts: int = 0
     makespan: float = 0.0  # seconds
     useful: float = 0.0
-    wasted: Counter[str] = msgspec.field(default_factory=Counter)  # by what ended the attempts
+    wasted: dict[str, float] = msgspec.field(default_factory=dict)  # by what ended the attempts
     ends: Counter[str] = msgspec.field(default_factory=Counter)
     waited: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(CLASSES))  # the sum, by class
     longest: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(CLASSES))
@@ -193,7 +193,7 @@ class Cluster:
             self.states[job] = State.COMPLETED
             self._release(self.workload.children(job))
             return
-        measured.wasted[cause.value] += spent
+        measured.wasted[cause.value] = measured.wasted.get(cause.value, 0.0) + spent
         measured.decisions += 1
         if cause is Cause.CANCELED:
             self._make_ready((job,))
