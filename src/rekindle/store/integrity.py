@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 from rekindle.domain.batches.canaries import GroupOutcome
@@ -129,6 +130,7 @@ _Column = tuple[str, str, bool, bool, Check | None]
 """(name, declared type, whether it may be null, whether it is in the primary key, the decoder of its values)."""
 
 
+@cache
 def table_columns() -> dict[str, list[_Column]]:
     """Return the columns of each table as the migrations make them: those of a damaged store may differ."""
     found: dict[str, list[_Column]] = {}

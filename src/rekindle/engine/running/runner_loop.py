@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,8 +100,8 @@ class RunnerLoop:
         self._gave_up = False  # elements did not end in time, and are left to the next runner
         self._interrupts_handled = 0
 
-    def run(self) -> WorkReport:
-        """Work until no job is left to run or to wait for."""
+    def steps(self) -> Generator[None, None, WorkReport]:
+        """Work until no job is left to run or to wait for. Yield after each iteration and its wait."""
         self._adopt_orphans()
         notify_here(self._scope.store_folder, ())
         try:
@@ -115,6 +115,7 @@ class RunnerLoop:
                 self._wait()
                 self._handle_limits()
                 self._handle_stop_requests()
+                yield
         finally:
             self._orphans.close()
             self._peer_watch.close()
