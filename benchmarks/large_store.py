@@ -1,8 +1,8 @@
-"""`python -m benchmarks.large_store FOLDER [JOBS]`: a consistent store of many jobs with a history, without running any.
+"""`python -m benchmarks.large_store FOLDER [JOBS]`: a consistent store of many jobs with a history; no job runs for it.
 
-Of 1,000,000 jobs (10,000 times 100), 10,000 `root[i=…]` have failed, 20 `below[i=…,k=…]` need each of them and wait, and
-790,000 `other[i=…]` have completed. The definition goes through the store's own submit; the states and attempts of all
-jobs are then written with a handful of statements. `rekindle store check --deep` finds nothing wrong."""
+Of 1,000,000 jobs, 10,000 `root[i=…]` have failed, 20 `below[i=…,k=…]` need each of them and wait, and 790,000
+`other[i=…]` have completed. The definition goes through the store's own submit; the states and attempts of all jobs
+are then written with a handful of statements. `rekindle store check --deep` finds nothing wrong."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from rekindle.domain.subtasks import SubtaskChoice
 
@@ -31,6 +31,14 @@ class NextAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
     keep_recovery: int | None = None
     reuse_candidate: int | None = None  # a COMPLETED attempt that is reused if its fingerprint still matches
 
+    def with_attempt(self, found: int, put: int) -> NextAttempt:
+        """Return the value with one attempt in place of another."""
+        changed = {name: put for name in ATTEMPT_FIELDS if getattr(self, name) == found}
+        return replace(self, **changed) if changed else self
+
+
+ATTEMPT_FIELDS = ("resume_attempt", "pinned_to", "reuse_candidate")
+"""The fields that are ids of attempts."""
 
 DEFAULT_NEXT_ATTEMPT = NextAttempt()
 

@@ -4,7 +4,6 @@ names, see domain.texts.display) as `\udce9`."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NoReturn
 
 import msgspec
@@ -33,13 +32,14 @@ def json_reader(kind: Any) -> Callable[[bytes | str], Any]:
     """Return a function that decodes JSON into `kind`, as msgspec does, and also accepts lone surrogates. The
     function raises msgspec.DecodeError, or RecursionError if the values are nested too deeply."""
 
-    @cache
-    def decoder() -> msgspec.json.Decoder[Any]:  # takes up to a millisecond to build; most commands read few kinds
-        return msgspec.json.Decoder(kind)
+    decode: Callable[[bytes | str], Any] | None = None
 
     def read(text: bytes | str) -> Any:
+        nonlocal decode
+        if decode is None:  # a decoder takes up to a millisecond to build; most commands read few kinds
+            decode = msgspec.json.Decoder(kind).decode
         try:
-            return decoder().decode(text)
+            return decode(text)
         except msgspec.DecodeError:
             if not _ESCAPE.search(text.encode() if isinstance(text, str) else text):
                 raise

@@ -94,6 +94,28 @@ def children_of(parent: int) -> list[int]:
         return [pid for pid, fields in _all() if fields[_PARENT] == wanted]
 
 
+def own_children() -> list[int]:
+    """Return the children of this process's first thread, zombies included, as `children_of` does. Their list stays
+    open: to open it takes ten times as long as to read it. Not for a process in which functions of users run: they may
+    close what they have not opened."""
+    pid = os.getpid()
+    fd = _children_fd(pid)
+    content = os.pread(fd, _LONGEST_LIST, 0) if fd is not None else b""
+    return children_of(pid) if fd is None or len(content) == _LONGEST_LIST else [int(one) for one in content.split()]
+
+
+_LONGEST_LIST = 4096
+
+
+@cache
+def _children_fd(pid: int) -> int | None:
+    """Return a descriptor for the list of the children of a process; None if the kernel has no such list."""
+    try:
+        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
 def ancestors_of(pid: int) -> list[tuple[int, int]]:
     """Return (pid, start) of the parent of a process, of that parent's parent and so on, as far as they are visible."""
     found: list[tuple[int, int]] = []

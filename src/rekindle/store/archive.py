@@ -24,6 +24,7 @@ from rekindle.store.database import UNREADABLE, Access, Database, Driver, RowCac
 from rekindle.store.stored_paths import StoredPaths
 
 if TYPE_CHECKING:
+    from rekindle.store.assessments import Assessments
     from rekindle.store.attempts import Attempts, Subtasks
     from rekindle.store.canaries import Canaries
     from rekindle.store.database import Listener
@@ -62,6 +63,7 @@ REPOSITORIES = {
     "subtasks": "attempts:Subtasks",
     "fingerprints": "fingerprints:Fingerprints",
     "staleness": "fingerprints:StalenessInputs",
+    "assessments": "assessments:Assessments",
     "reuse_candidates": "queue:ReuseCandidates",
     "statistics": "statistics:Statistics",
     "imports": "imports:Imports",
@@ -92,6 +94,7 @@ class Snapshot:
     subtasks: Subtasks
     fingerprints: Fingerprints
     staleness: StalenessInputs
+    assessments: Assessments
     reuse_candidates: ReuseCandidates
     statistics: Statistics
     imports: Imports

@@ -158,6 +158,8 @@ class Attempts:
 
 def live_attempts(database: Database, jobs: Sequence[int]) -> dict[int, Attempt]:
     """Return the live attempts (without steps) of jobs, by job."""
+    if not jobs:
+        return {}
     attempts = (attempt_of(row, database.paths) for row in database.rows(SQL["live_of_jobs"], jobs=as_set(jobs)))
     return {attempt.job: attempt for attempt in attempts}
 

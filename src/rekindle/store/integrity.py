@@ -21,7 +21,6 @@ from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import ExpectedCost, OverrideChange, Reason, SavedFile
 from rekindle.domain.rerun.request import How
-from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import json_reader
@@ -271,15 +270,15 @@ _DECODERS: Mapping[str, Check] = {
     "rerun.dynamic": _MAPPING,
     "supervision.asked": _MAPPING,
     "supervision.report": _json(SupervisionReport),
-    "rerun_job.before": _state,
-    "rerun_job.after": _state,
-    "rerun_job.keeps": _TEXTS,
-    "rerun_job.reasons": _json(tuple[Reason, ...]),
-    "rerun_job.archives": _NUMBERS,
-    "rerun_job.pointers": _json(JobPointers),
-    "rerun_job.next_attempt": _next_attempt,
-    "rerun_job.changes": _json(tuple[OverrideChange, ...]),
-    "rerun_job.saves": _TEXTS,
+    "rerun_change.before": _state,
+    "rerun_change.after": _state,
+    "rerun_change.keeps": _TEXTS,
+    "rerun_change.reasons": _json(tuple[Reason, ...]),
+    "rerun_change.archives": _NUMBERS,
+    "rerun_change.next_attempt": _next_attempt,
+    "rerun_change.changes": _json(tuple[OverrideChange, ...]),
+    "rerun_change.saves": _TEXTS,
+    "rerun_change.next_before": _next_attempt,
     "rerun_job.saved": _json(tuple[SavedFile, ...]),
     "rerun_job.checked": _MAPPING,
     "canary_group.how": _json(How),

@@ -23,6 +23,9 @@ QUEUE_SQL = load("queue")
 _ATTEMPT_FROM = 1 + len(column_names(JOB_COLUMNS))
 """In a row of `list_jobs`, the position of the live attempt's first column."""
 
+_TOGETHER = 20_000
+"""Jobs that are held or released by one statement: a set of more takes more memory and no less time."""
+
 
 class Jobs:
     """Jobs, and the flags beside their states."""
@@ -82,6 +85,8 @@ class Jobs:
 
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Return jobs, in the order of `ids`. Unknown ids are left out."""
+        if not ids:
+            return []
         jobs = (job_of(row, self._db.paths) for row in self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids)))
         known = {job.id: job for job in jobs}
         return [known[number] for number in ids if number in known]
@@ -106,9 +111,19 @@ class Jobs:
         """Return the live attempts (without steps) of jobs, by job."""
         return live_attempts(self._db, ids)
 
+    def unlike(self, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield (job, workflow) of those jobs that `hold` for this reason, or with None for none, is to change, by id.
+        Jobs that are held keep their reason, unless `instead`."""
+        name = "held" if reason is None else "held_otherwise" if instead else "not_held"
+        values = {"reason": reason} if name == "held_otherwise" else {}
+        ordered = sorted(ids)
+        for at in range(0, len(ordered), _TOGETHER):
+            yield from self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
+
     def hold(self, ids: Sequence[int], reason: str | None) -> None:
         """Hold jobs for a reason, or with None release them."""
-        self._db.change(SQL["hold"], jobs=as_set(ids), reason=reason)
+        for at in range(0, len(ids), _TOGETHER):
+            self._db.change(SQL["hold"], jobs=as_set(ids[at : at + _TOGETHER]), reason=reason)
 
     def count_held(self, workflow: int | None) -> dict[str, int]:
         """Return the number of held READY jobs by reason. Without `workflow`, archived workflows are left out."""
@@ -157,7 +172,17 @@ class Jobs:
             failure = None if row.error_type is None else Failure(*(text or "" for text in texts))
             verdict = verdict_of(row.verdict, row.verdict_message)
             found.setdefault(row.child, []).append(
-                UpstreamJob(row.name, row.result, row.job, row.attempt, STATES[row.state], row.number, verdict, failure)
+                UpstreamJob(
+                    row.name,
+                    row.result,
+                    row.job,
+                    row.attempt,
+                    row.template,
+                    STATES[row.state],
+                    row.number,
+                    verdict,
+                    failure,
+                )
             )
         return found
 

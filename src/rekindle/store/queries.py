@@ -44,7 +44,14 @@ class ValueSet:
     __slots__ = ("values",)
 
     def __init__(self, values: Iterable[int | str]) -> None:
-        self.values = [one for one in values if isinstance(one, str) or -INTEGER_LIMIT <= one < INTEGER_LIMIT]
+        found: list[Any] = list(values)
+        try:
+            fit = not found or -INTEGER_LIMIT <= min(found) <= max(found) < INTEGER_LIMIT
+        except TypeError:  # there are texts
+            fit = False
+        if not fit:
+            found = [one for one in found if isinstance(one, str) or -INTEGER_LIMIT <= one < INTEGER_LIMIT]
+        self.values: list[int | str] = found
 
     def __conform__(self, _: object) -> str:
         """Return the set as sqlite3 binds it: a JSON array."""

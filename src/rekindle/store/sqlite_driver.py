@@ -24,17 +24,20 @@ class SqliteDriver(Driver):
     def __init__(self, connection: sqlite3.Connection, folder: str) -> None:
         self.name = folder
         self.connection = connection
-        self._reads = self._streams = False
         self._path = Path(folder) / FILE
         self._identity = _file_identity(self._path)
+        self._refuses_writes: bool | None = None
+        self._has_large_cache = False
         self.file = "" if self._identity is None else "{}:{}".format(*self._identity)
 
     def begin(self, access: Access) -> None:
-        reads = self._reads = access is Access.READ
-        if self._streams and not reads:
-            self._streams = False
-            self.connection.execute(SQL["cache"].text)
-        self.connection.execute(SQL["refuse_writes" if reads else "allow_writes"].text)
+        reads = access is Access.READ
+        if self._refuses_writes is not reads:  # each such setting makes SQLite compile every statement again
+            self.connection.execute(SQL["refuse_writes" if reads else "allow_writes"].text)
+            self._refuses_writes = reads
+        if self._has_large_cache is not (access is Access.WRITE):
+            self._has_large_cache = not self._has_large_cache
+            self.connection.execute(SQL["writing_cache" if self._has_large_cache else "cache"].text)
         self.connection.execute("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")
 
     def commit(self, *, notify: bool) -> None:  # noqa: ARG002 (SQLite counts all commits)
@@ -49,11 +52,7 @@ class SqliteDriver(Driver):
     def execute(self, text: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         return self.connection.execute(_written(text), values)
 
-    def stream(self, text: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
-        if self._reads and not self._streams:  # a transaction keeps what it writes in the cache
-            self._streams = True
-            self.connection.execute(SQL["streaming_cache"].text)
-        return self.execute(text, values)
+    stream = execute
 
     def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
         check(execute_rows(self.connection, query, rows))

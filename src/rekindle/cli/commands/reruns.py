@@ -103,8 +103,8 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
             json_output.emit(answers.reruns_show(session, rerun))
             return
         record = workflow_queries.rerun(session, rerun)
-        children = job_queries.child_ids(session, [job.id for job in record.plan.jobs])
-        index = workflow_queries.name_index(session, [job.id for job in record.plan.jobs])
+        children = job_queries.child_ids(session, record.plan.jobs.ids)
+        index = workflow_queries.name_index(session, record.plan.jobs.ids)
         checked = workflow_queries.reuse_checks(session, rerun)
         groups = workflow_queries.canary_groups(session, rerun)
     click.echo(

@@ -104,6 +104,8 @@ def format_word(value: Any) -> str:
     """Format a value: text unchanged, true/false, None as nothing, numbers as in Python, otherwise compact JSON."""
     if isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)
     if value is None:
         return ""
     if isinstance(value, bool):

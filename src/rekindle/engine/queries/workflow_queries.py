@@ -111,8 +111,7 @@ def expected_interval(session: Session, workflow: str, slots: int) -> float | No
         if not 0 < left <= _INDEXED:
             return None
         jobs = archive.jobs.select(waiting, found.id)
-        past = archive.statistics.durations(jobs, (), slots)
-    times = [seconds for job in jobs if (seconds := past.jobs.get(job, past.alike.get(job))) is not None]
+        times = archive.statistics.expected_seconds(jobs)
     return sum(times) / len(times) / slots if 2 * len(times) > len(jobs) else None
 
 

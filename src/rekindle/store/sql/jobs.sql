@@ -47,6 +47,18 @@ SELECT name, id, retired FROM job WHERE workflow = :workflow AND name IN @names 
 SELECT DISTINCT template.name FROM template JOIN workflow ON workflow.id = template.workflow
 WHERE workflow.id = :workflow OR (:workflow IS NULL AND workflow.archived IS NULL) ORDER BY template.name;
 
+-- name: not_held
+-- Those of some jobs that are not held.
+SELECT id, workflow FROM job WHERE id IN @jobs AND held IS NULL ORDER BY id;
+
+-- name: held_otherwise
+-- Those of some jobs that are not held for a reason.
+SELECT id, workflow FROM job WHERE id IN @jobs AND (held IS NULL OR held <> :reason) ORDER BY id;
+
+-- name: held
+-- Those of some jobs that are held.
+SELECT id, workflow FROM job WHERE id IN @jobs AND held IS NOT NULL ORDER BY id;
+
 -- name: hold
 -- Hold jobs for a reason, or release them.
 UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;
@@ -77,7 +89,7 @@ SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
 -- name: upstream
 -- The jobs that jobs need, with their live attempts and the results of those that completed.
 SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END AS result, job.id AS job,
-    attempt.id AS attempt, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
+    attempt.id AS attempt, attempt.template, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
     CASE WHEN attempt.state = 5 THEN coalesce(attempt.error_type, '') END AS error_type,
     attempt.error_message, attempt.error_traceback, attempt.error_stderr
 FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt

@@ -50,8 +50,12 @@ SELECT id FROM reached;
 
 -- name: reuse_checks
 -- The newest reuse check of jobs.
-SELECT rerun_job.job, rerun_job.rerun, rerun_job.reuse_candidate, rerun_job.checked
+SELECT rerun_job.job, rerun_job.rerun,
+    CASE CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT) WHEN -1 THEN rerun_job.own
+        ELSE CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT) END AS reuse_candidate,
+    rerun_job.checked
 FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
+    JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
 WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL AND NOT EXISTS (
     SELECT 1 FROM rerun_job AS newer JOIN rerun AS checking ON checking.id = newer.rerun
     WHERE newer.job = rerun_job.job AND newer.rerun > rerun_job.rerun AND newer.checked IS NOT NULL
