@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.overviews import Overviews
     from rekindle.store.queue import Queue, ReuseCandidates
     from rekindle.store.reruns import Reruns
     from rekindle.store.runners import Runners
@@ -50,6 +51,7 @@ PARTS = 16
 
 REPOSITORIES = {
     "workflows": "workflows:Workflows",
+    "overviews": "overviews:Overviews",
     "jobs": "jobs:Jobs",
     "documents": "documents:Documents",
     "job_pages": "job_pages:JobPages",
@@ -80,6 +82,7 @@ class Snapshot:
     ReadOnlySnapshot. After the block, every query raises BlockEnded."""
 
     workflows: Workflows
+    overviews: Overviews
     jobs: Jobs
     documents: Documents
     job_pages: JobPages

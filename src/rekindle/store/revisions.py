@@ -29,7 +29,6 @@ from rekindle.domain.changes.revisions import (
 from rekindle.domain.expansion import job_texts
 from rekindle.domain.overrides import AppliedOverrides, decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
-from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import derive_states, reclassify
@@ -82,6 +81,14 @@ class RevisionDelta(msgspec.Struct, array_like=True):
 _DELTA = msgspec.json.Decoder(RevisionDelta)
 
 
+def read_delta(earlier: bytes) -> RevisionDelta:
+    """Decode how jobs and edges were before a revision. Raise ValueError if the column is damaged."""
+    try:
+        return _DELTA.decode(zlib.decompress(earlier))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
 def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutline:
     """Return the jobs and edges of a revision, without those that actions have added since."""
     names: dict[int, str] = {}
@@ -93,7 +100,7 @@ def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutl
             present.add(row.id)
     edges: set[Edge] = set(database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow))
     for row in database.named_rows(SQL["deltas"], workflow=workflow, number=revision):
-        delta = _DELTA.decode(zlib.decompress(row.earlier))
+        delta = read_delta(row.earlier)
         present = (present - set(delta.added)) | set(delta.retired)
         defined |= {job: (template, binding) for job, template, binding in delta.redefined}
         edges = (edges - set(delta.gained)) | set(delta.lost)
@@ -226,13 +233,13 @@ def _drop_outdated(
             dropped += dropped_overrides(row.name, modified, found)
     restored: list[Row] = []
     for row in database.named_rows(SUBMIT_SQL["overridden_pointers"], workflow=workflow):
-        pointers = msgspec.json.decode(row.pointers, type=JobPointers)
-        modified, found = outdated_of(row.job, row.template, str(pointers.next.overrides))
-        if found and pointers.next.pinned_to is None:
-            after = replace(pointers, next=replace(pointers.next, overrides=modified.without(found).text()))
-            restored.append((to_json(after).decode(), row.rerun, row.job))
+        following = next_attempt_of(row.next_before, database.paths)
+        modified, found = outdated_of(row.job, row.template, str(following.overrides))
+        if found and following.pinned_to is None:
+            following = replace(following, overrides=modified.without(found).text())
+            restored.append((next_attempt_text(following, database.paths), row.rerun, row.number))
     database.change_each(SUBMIT_SQL["set_overrides"], jobs)
-    database.change_each(SUBMIT_SQL["set_pointers"], restored)
+    database.change_each(SUBMIT_SQL["set_next_before"], restored)
     return tuple(dropped)
 
 

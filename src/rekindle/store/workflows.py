@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from rekindle.domain.models import Revision, Workflow
-from rekindle.store.derived import CountKey, add_counts
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
 from rekindle.store.templates import TemplateRows, binding_text, decode_template, template_by_id
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from rekindle.domain.definition import Definition, JobTemplate
     from rekindle.domain.states import State
     from rekindle.store.database import Database
+    from rekindle.store.derived import CountKey
     from rekindle.store.revisions import RevisionChanges
 
 SQL = load("workflows")
@@ -87,6 +87,8 @@ class Workflows:
 
         whole = len(definition.jobs) + len(definition.edges)
         self._db.change_each(SUBMIT_SQL["insert_job"], _counted(rows(), 0, whole, progress))
+        from rekindle.store.derived import add_counts
+
         by_class: Counter[CountKey] = Counter()
         for (template, state), number in counts.items():
             by_class[workflow, templates[template].resource_class, STATES[state]] += number

@@ -11,7 +11,7 @@ import msgspec
 from rekindle.domain.changes.differences import Difference, differing_keys, parameter_differences, template_differences
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, planned_jobs, seal_plan
 from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import NOT_SET, format_value, mask_field
@@ -199,7 +199,7 @@ def revision_plan(
         )
         for job in sorted(jobs, key=lambda job: job.id)
     )
-    return seal_plan(RerunPlan(tuple(planned), warnings=warnings))
+    return seal_plan(RerunPlan(planned_jobs(planned), warnings=warnings))
 
 
 _MISSING = object()

@@ -117,7 +117,7 @@ def plan_restart(
 
     proposal = plan_with_fan_outs(session, restart, make)
     _refuse_missing(session, workflow, proposal.plan.jobs, others=not only_uninitialized)
-    planned = {job.id for job in proposal.plan.jobs}
+    planned = set(proposal.plan.jobs.ids)
     stays = tuple(job for job in restart.stays if job.id not in planned)
     running = tuple(job for job in restart.running if job.id not in planned)
     unknown = tuple(job for job in found.unknown if job not in planned)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,6 +168,8 @@ def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> 
         archive.workflows.delete(workflow)
         archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
     if files:
+        import shutil
+
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         for beside in own:

@@ -130,22 +130,23 @@ UPDATE job SET version = version + 1 WHERE id IN @jobs;
 SELECT id, name, template, next_attempt FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
 
 -- name: overridden_pointers
--- The pointers with overrides that undo would restore for jobs of a workflow.
-SELECT rerun_job.rerun, rerun_job.job, job.template, rerun_job.pointers
-FROM job
-JOIN rerun_job ON rerun_job.job = job.id
-JOIN rerun ON rerun.id = rerun_job.rerun
-WHERE job.workflow = :workflow AND rerun.undone IS NULL AND json_extract(rerun_job.pointers, '$.next.overrides') IS NOT NULL;
+-- The next attempts with overrides that undo would restore for jobs of a workflow. Each such job has a change of its own.
+SELECT rerun_change.rerun, rerun_change.number, job.id AS job, job.template, rerun_change.next_before
+FROM rerun_change JOIN rerun ON rerun.id = rerun_change.rerun
+    JOIN rerun_job ON rerun_job.rerun = rerun_change.rerun AND rerun_job.change = rerun_change.number
+    JOIN job ON job.id = rerun_job.job
+WHERE job.workflow = :workflow AND rerun.undone IS NULL
+    AND json_extract(rerun_change.next_before, '$.overrides') IS NOT NULL;
 
 -- name: set_overrides
 -- Keep only the overrides that a revision has not outdated.
 -- row: next_attempt, job
 UPDATE job SET next_attempt = :next_attempt, version = version + 1 WHERE id = :job;
 
--- name: set_pointers
--- Change the pointers that undo would restore.
--- row: pointers, rerun, job
-UPDATE rerun_job SET pointers = :pointers WHERE rerun = :rerun AND job = :job;
+-- name: set_next_before
+-- Change the next attempts that undo would restore.
+-- row: next_before, rerun, number
+UPDATE rerun_change SET next_before = :next_before WHERE rerun = :rerun AND number = :number;
 
 -- name: clear_counts
 -- Delete a workflow's counts before counting again.
