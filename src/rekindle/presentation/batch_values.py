@@ -416,6 +416,32 @@ class StoreProblem(Value, frozen=True):
     hint: str
 
 
+class PruneReport(Value, frozen=True):
+    """What a prune has removed, or would remove.
+
+    Attributes:
+        prune: Its number; None: nothing was removed.
+        attempts: The pruned attempts: `id`, `job`, `name`, `workflow`, `number`, `state`, `cause`, `ended`, `bytes`.
+        kept: How many archived attempts stay, by reason: newest, young, last, needed.
+        left: Attempts (ids) that stay because their jobs have moved since the plan.
+        workflows: Deleted workflows: `id`, `name`, `archived`, `attempts`, `bytes`.
+        events: The number of deleted events.
+        bytes: Of all removed files.
+        logs: What happens to logs: removed or compressed.
+        log_bytes: Of the logs that are compressed.
+    """
+
+    prune: int | None
+    attempts: list[dict[str, Any]]
+    kept: dict[str, int]
+    left: list[int]
+    workflows: list[dict[str, Any]]
+    events: int
+    bytes: int
+    logs: str
+    log_bytes: int
+
+
 class StoreCheck(Value, frozen=True):
     """The result of a check of the store.
 

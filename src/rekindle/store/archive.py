@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rekindle.store.jobs import Jobs
     from rekindle.store.queue import Queue, ReuseCandidates
     from rekindle.store.reruns import Reruns
+    from rekindle.store.retention import Retention
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
@@ -69,6 +70,7 @@ REPOSITORIES = {
     "events": "events:Events",
     "tokens": "tokens:Tokens",
     "hooks": "hooks:Hooks",
+    "retention": "retention:Retention",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -98,6 +100,7 @@ class Snapshot:
     events: Events
     tokens: Tokens
     hooks: Hooks
+    retention: Retention
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -191,6 +194,16 @@ class Store:
         _import_all()
         with self._block(Access.TURN, runner) as database:
             yield Transaction(database)
+
+    def compact(self) -> tuple[int, int]:
+        """Give free pages back to the file system. Return the bytes of the database before and after. Raise StoreError
+        if that fails: nothing is lost then."""
+        if self._closed:
+            raise StoreError(f"the store {self.name} is closed", hint="open it again")
+        try:
+            return self._driver.compact()
+        except self._driver.errors as error:
+            raise self._driver.translate(error, Access.WRITE) from error
 
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raise StoreUnavailable if the store has been

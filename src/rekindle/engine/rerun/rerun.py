@@ -42,6 +42,7 @@ from rekindle.engine.preconditions import refuse_while_imported, refuse_without_
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.selections import Chosen, before_write, select_stale
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
+from rekindle.engine.retention.pruned import refuse_undo_of_pruned
 from rekindle.store.archive import Snapshot, Transaction
 from rekindle.store.paths import with_plan, with_request
 from rekindle.store.stored_paths import moved
@@ -282,6 +283,7 @@ def undo_refusal(session: Session, rerun: int) -> RekindleError | None:
                 refuse_if_touched_later(views)
             else:
                 decide_undo(views)
+                refuse_undo_of_pruned(archive, views)
                 _refuse_unapplied_actions(archive, record, views)
     except (NotFound, UndoRefused) as refusal:
         return refusal
@@ -324,6 +326,7 @@ def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[Saved
         return []
     views = archive.reruns.undo_views(number)
     decide_undo(views)
+    refuse_undo_of_pruned(archive, views)
     planned = {job.id: job for job in record.plan.jobs}
     directories = _directories(archive, [view.id for view in views if view.saved])
     from rekindle.engine.rerun.output_copies import root_of
@@ -370,6 +373,7 @@ def _undo(
             archive.reruns.revoke(record.id, now)
         else:
             restore = decide_undo(views)
+            refuse_undo_of_pruned(archive, views)
             _refuse_unapplied_actions(archive, record, views)
             archive.reruns.undo(record.id, restore, now)
             drop_groups(archive, record.id, now, paths.exists)
