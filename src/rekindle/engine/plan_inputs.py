@@ -16,10 +16,11 @@ from rekindle.domain.rerun.costs import DurationHistory
 from rekindle.domain.rerun.plan import JobGraph, JobView, Reason, RerunPlan, seal_plan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests, check_how, normalize_requests
-from rekindle.engine.fan_outs import jobs_to_resume, planning_views
+from rekindle.engine.fan_outs import jobs_to_resume
 from rekindle.engine.machine import processors
 from rekindle.engine.queries.selections import Chosen, SelectedJobs, resolve_in
 from rekindle.engine.results import PlannedRerun
+from rekindle.engine.retention.regenerate import Producers, views_with_producers
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.resolve import Exists
@@ -90,6 +91,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     durations: DurationHistory
     failed: tuple[FailedJob, ...] = ()  # with canaries: the selected jobs that have failed
     canary: int | None = None  # number of canaries for each signature
+    producers: Producers = Producers()  # jobs that run again because temporary outputs of theirs are gone
 
 
 def read_plan_inputs(
@@ -101,13 +103,13 @@ def read_plan_inputs(
         check_how(how)
         if canary is not None:
             check_canary(canary, how)
-    views, graph, earlier = planning_views(archive, requests)
+    (views, graph, earlier), producers = views_with_producers(archive, requests)
     selected = requests.hows.keys()
     kept = {job for job in selected if job in views and views[job].next.keep_recovery is not None}
     cores = float(slots or processors())
     past = archive.statistics.durations(views, jobs_to_resume(requests) | kept, cores)
     struck = archive.canaries.failed(selected) if canary is not None else ()
-    return PlanInputs(views, graph, earlier, past, tuple(struck), canary)
+    return PlanInputs(views, graph, earlier, past, tuple(struck), canary, producers)
 
 
 def plan_requests(
@@ -133,7 +135,22 @@ def plan_requests(
 
 
 def _plan(inputs: PlanInputs, requests: Requests, why: Mapping[int, tuple[Reason, ...]], exists: Exists) -> RerunPlan:
-    return plan_rerun(inputs.views, inputs.graph, requests, exists, why, inputs.earlier, inputs.durations)
+    """Plan requests, and the producers of temporary outputs that these need. A job is refused if a producer that it
+    needs is."""
+    producers, refused = inputs.producers, list[RefusedJob]()
+    while True:
+        every, reasons = producers.added_to(requests), {**producers.why, **why}
+        plan = plan_rerun(inputs.views, inputs.graph, every, exists, reasons, inputs.earlier, inputs.durations)
+        blocked = producers.blocked(plan, requests)
+        running = {job.id for job in plan.jobs if not job.stays} - {one.id for one in blocked}
+        needed = producers.needed_by(running, requests)
+        if not blocked and len(needed.hows) == len(producers.hows):
+            break
+        refused += blocked
+        requests, producers = requests.without({one.id for one in blocked}), needed
+    if not refused:
+        return plan
+    return seal_plan(replace(plan, refused=tuple(sorted((*plan.refused, *refused), key=lambda one: one.id))))
 
 
 class UnknownPath(Exception):

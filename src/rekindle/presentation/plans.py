@@ -29,11 +29,11 @@ _FOLDERS = {"copy": "in a copy", "same": "same folder"}
 
 
 def summary(plan: RerunPlan) -> str:
-    """Return `12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
+    """Return `12 jobs run again: 10 selected, 2 downstream; 3 refused`. Jobs upstream make temporary outputs again."""
     retired = {job for one in plan.dynamic for job in one.retires}
     jobs = [job for job in plan.jobs if job.id not in retired and _runs(job) and job.next.reuse_candidate is None]
     kinds = Counter(_kind(job) for job in jobs)
-    parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "let go", "downstream") if kinds[kind]]
+    parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "upstream", "let go", "downstream") if kinds[kind]]
     runs = f"{words.plural(len(jobs), 'job')} run{'s' if len(jobs) == 1 else ''} again: {', '.join(parts)}"
     runs += f"; {len(retired):,} retired" if retired else ""
     reusable = sum(job.next.reuse_candidate is not None and not job.stays for job in plan.jobs)
@@ -61,6 +61,8 @@ def _kind(job: PlannedJob) -> str:
     kinds = {reason.kind for reason in job.reasons}
     if ReasonKind.SELECTED in kinds:
         return "selected"
+    if ReasonKind.TEMPORARY in kinds:
+        return "upstream"
     return "let go" if ReasonKind.RELEASED in kinds else "downstream"
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
+    from rekindle.store.temporary_outputs import TemporaryOutputs
     from rekindle.store.tokens import Tokens
     from rekindle.store.workflows import Workflows
 
@@ -71,6 +72,7 @@ REPOSITORIES = {
     "tokens": "tokens:Tokens",
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
+    "temporary_outputs": "temporary_outputs:TemporaryOutputs",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -101,6 +103,7 @@ class Snapshot:
     tokens: Tokens
     hooks: Hooks
     retention: Retention
+    temporary_outputs: TemporaryOutputs
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -80,7 +80,8 @@ def plan_rerun(
     a job below another requested job may be reused. `earlier` has the views of jobs with the definition they may be
     pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
     roots, refused = _find_roots(views, graph, requests, earlier, exists)
-    for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, why):
+    stale = {job for job in why if not _is_regenerated(job, why)}
+    for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, stale):
         del roots[job]
     downstream = _downstream(roots)
     reached = find_reached_jobs(views, graph, downstream, running_children(views, graph, downstream))
@@ -401,7 +402,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     def _reasons(self, view: JobView) -> tuple[Reason, ...]:
         reasons = []
         root = self.roots.get(view.id)
-        if root is not None:
+        if root is not None and not _is_regenerated(view.id, self.why):
             cause = view.attempt.cause if view.attempt else None
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
         if view.id in self.reset and view.state in ACTIVE and view.attempt is not None:
@@ -449,6 +450,10 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             run, are = ("run", "are") if len(canceled) > 1 else ("runs", "is")
             names = list_names(canceled)
             yield f"{names} {run} now and {are} canceled first: nothing that would disturb it starts before"
+        if gone := [
+            view.name for job, view in self.views.items() if job in self.roots and _is_regenerated(job, self.why)
+        ]:
+            yield f"{list_names(gone)} run{'' if len(gone) > 1 else 's'} again: its temporary output is gone"
         yield from self._stale_warnings()
         for job, root in self.roots.items():
             start = root.resolved.start
@@ -478,6 +483,11 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             yield (
                 f"{list_names(stale)} {stay} stale if a job upstream changes: rekindle rerun --changed runs stale jobs"
             )
+
+
+def _is_regenerated(job: int, why: StaleReasons) -> bool:
+    """Return whether a job runs again because a temporary output of it is gone, and not because it was selected."""
+    return any(one.kind is ReasonKind.TEMPORARY for one in why.get(job, ()))
 
 
 def is_done(view: JobView) -> bool:

@@ -17,6 +17,7 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import Notifier, notify, notify_here
 from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
+from rekindle.engine.retention.temporary import TemporaryRemover
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.delay_timer import DelayTimer
@@ -92,12 +93,11 @@ class RunnerLoop:
         self._reuse_checks = ReuseChecker(
             session, scope.workflow, os.environ, lambda: notify_here(scope.store_folder, [runner.id])
         )
-        self._began_at = session.clock()
+        self._temporary_outputs, self._began_at = TemporaryRemover(session), session.clock()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
-        self._seen_version = -1
+        self._seen_version, self._more_ready = -1, True
         self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
-        self._more_ready = True
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
         self._canceled_at: float | None = None
@@ -117,6 +117,7 @@ class RunnerLoop:
                 if self._reporter is not None:
                     self._report_progress(self._reporter)
                 if self._finished():
+                    self._temporary_outputs.finish()
                     return self._report()
                 self._wait()
                 self._handle_limits()
@@ -194,6 +195,7 @@ class RunnerLoop:
             self._assign(claims)
         self._dispatcher.cancel(wanted)
         notify(self._session.store, [one for one in peers if one != self._runner.id])
+        self._temporary_outputs.look([job for job, state, _ in counts if state is State.COMPLETED])
 
     def _allocation_ended(self, batches: Sequence[JournalBatch]) -> float | None:
         """Return when the allocation ended (seconds since the epoch), or None. If a SIGTERM has ended an attempt, the

@@ -59,6 +59,7 @@ from rekindle.engine.staleness.implicit_inputs import (
     pattern_request,
 )
 from rekindle.engine.staleness.needs import NeedComparison, compare_needs
+from rekindle.engine.staleness.removed_outputs import NO_PATHS, removed_paths
 from rekindle.files.dependencies import DEFAULT_PATH, program_file
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class _AttemptMeasure(msgspec.Struct):
     implicit_now: tuple[FileContent, ...] | None = None  # named by its commands now, without digests; None: the same
     patterns: Mapping[str, str] = msgspec.field(default_factory=dict)  # inputs that are patterns, if `paths` is set
     fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
+    removed: frozenset[str] = NO_PATHS  # paths of temporary outputs that are not compared
 
     def inside(self, path: str) -> tuple[str, ...]:
         """Return its outputs inside a folder that it reads."""
@@ -207,17 +209,20 @@ def measure_attempts(
     needs = compare_needs(archive, subjects, accepted, definitions.templates, whole)
     prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
+    removed = removed_paths(archive, subjects)
     measures = []
     lookups = _EnvironmentLookups(environment)
     for one in subjects:
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
         code = basis.code if basis else sources.get(one.code or "")
         recorded = basis.prints if basis else prints.get(one.attempt)
-        measure = _measure_attempt(one, definitions, recorded, code, whole)
+        gone = removed.get(one.attempt, NO_PATHS)
+        measure = _measure_attempt(one, definitions, recorded, code, whole, gone)
         if code:
             measure.environment = lookups.of(code, measure, definitions.directory(one.workflow))
         if recorded is not None:
-            measure.fan_outs = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
+            items = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
+            measure.fan_outs = tuple(each for each in items if not is_within(each.wanted.path, gone))
         measures.append(measure)
     requests = _content_requests(measures)
     known = archive.fingerprints.known_files([*requests.content, *lookups.files])
@@ -236,6 +241,7 @@ def _measure_attempt(
     recorded: FileFingerprints | None,
     code: Mapping[str, str] | None,
     whole: bool,
+    removed: frozenset[str],
 ) -> _AttemptMeasure:
     made = definitions.of(one)
     template = definitions.templates[made.now.template]
@@ -244,6 +250,7 @@ def _measure_attempt(
     implicit = tuple(one for one in prints.inputs if one.implicit)
     if implicit:
         prints = replace(prints, inputs=tuple(one for one in prints.inputs if not one.implicit))
+        implicit = tuple(one for one in implicit if not is_within(one.path, removed))
     implicit_now: tuple[FileContent, ...] | None = None
     if not made.now.body.implicit_inputs:
         implicit = ()
@@ -283,6 +290,7 @@ def _measure_attempt(
         implicit=implicit,
         implicit_now=implicit_now,
         patterns=patterns,
+        removed=removed,
     )
 
 
@@ -293,10 +301,13 @@ class _DeclaredFile(NamedTuple):
     name: str
     wanted: FileRequest
     was: FileContent | None
+    removed: bool = False  # a temporary output, or within one, that was removed
 
     def seen(self, contents: FileContents) -> FileContent:
-        """Return the current content."""
+        """Return the current content; of a removed file, the recorded one."""
         wanted = self.wanted
+        if self.removed and self.was is not None:
+            return self.was
         if wanted.pattern is not None or wanted.excluded:
             return replace(contents.sets[wanted], name=self.name)
         if wanted.mtime_size is None:
@@ -307,18 +318,19 @@ class _DeclaredFile(NamedTuple):
 def _declared_files(one: _AttemptMeasure) -> Iterator[_DeclaredFile]:
     """Yield the declared files of an attempt; with their current paths if these may differ from the recorded ones."""
     recorded = {ReasonKind.INPUT: one.prints.inputs, ReasonKind.OUTPUT: one.prints.outputs}
+    removed = one.removed
     for kind, paths in zip(recorded, one.paths or (None, None), strict=True):
         if paths is None:
             for was in recorded[kind]:
-                yield _DeclaredFile(
-                    kind, was.name, _file_request(one, kind, was.name, was.path, _recorded_mtime_size(was)), was
-                )
+                wanted = _file_request(one, kind, was.name, was.path, _recorded_mtime_size(was))
+                yield _DeclaredFile(kind, was.name, wanted, was, bool(removed) and is_within(was.path, removed))
             continue
         earlier = {content.name: content for content in recorded[kind]}
         for name, path in paths.items():
             known = earlier.get(name)
             mtime_size = one.made.now.body.by_mtime.get(name) if known is None else _recorded_mtime_size(known)
-            yield _DeclaredFile(kind, name, _file_request(one, kind, name, path, mtime_size), known)
+            wanted = _file_request(one, kind, name, path, mtime_size)
+            yield _DeclaredFile(kind, name, wanted, known, bool(removed) and is_within(path, removed))
 
 
 def _recorded_mtime_size(was: FileContent) -> int | None:
@@ -353,7 +365,7 @@ def _content_requests(measures: Iterable[_AttemptMeasure]) -> ContentRequests:
                 content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for _, _, wanted, _ in _declared_files(one):
+        for _, _, wanted, *_ in _declared_files(one):
             if wanted.pattern is not None or wanted.excluded:
                 sets[wanted] = None
             elif wanted.mtime_size is None:

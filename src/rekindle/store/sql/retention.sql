@@ -1,4 +1,4 @@
--- Retention: which attempts may be pruned, what a prune removes, and temporary outputs.
+-- Retention: which attempts may be pruned, and what a prune removes.
 
 -- name: archived_attempts
 -- The archived attempts of jobs that have ended and still have something to remove, with the number of later ones.
