@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ CHAIN = """
     name: chain
     jobs:
       prepare: {run: "cat raw > big; echo prepare >> ran", inputs: {raw: raw}, outputs: {big: {path: big, temp: true}}}
-      middle: {run: "cat big big > mid; echo middle >> ran", inputs: {big: big}, outputs: {mid: {path: mid, temp: true}}}
+      middle: {run: "cat big big > mid; echo middle >> ran", inputs: {b: big}, outputs: {mid: {path: mid, temp: true}}}
       use: {run: "wc -l < mid > n; echo use >> ran", inputs: {mid: mid}, outputs: {n: n}}
       other: {run: "wc -c < mid > m; echo other >> ran", inputs: {mid: mid}, outputs: {m: m}}
 """
@@ -283,10 +284,8 @@ def test_what_a_killed_runner_has_left_is_removed_by_the_next(
         else:
             patch.setattr(temporary, step, die)
         project.submit(CHAIN)
-        try:
+        with suppress(Killed):
             project.work()
-        except Killed:
-            pass
     project.work()
     assert set(project.states().values()) == {State.COMPLETED}
     assert there(project, "big", "mid") == []
