@@ -112,7 +112,7 @@ class Retention:
         return self._db.row(SQL["any_prune"]) is not None
 
     def archived_workflows(self, before: float, only: int | None = None) -> list[ArchivedWorkflow]:
-        """Return the workflows, or `only` this one, that were archived before a time and of which nothing runs."""
+        """Return the workflows, or `only` this one, that were archived before a time and have no running attempt."""
         rows = self._db.named_rows(SQL["archived_workflows"], before=before, only=only)
         return [ArchivedWorkflow(**row._asdict()) for row in rows]
 

@@ -129,8 +129,8 @@ def copy(source: str, target: str, as_json: bool) -> None:
 def vacuum(as_json: bool) -> None:
     """Give the free pages of the store's database back to the file system.
 
-    Refused while a runner works on the store: it could not write meanwhile. SQLite writes its file anew, which needs
-    room for a second one; PostgreSQL each table. Files that an interrupted `rekindle prune` has left are removed first.
+    Refused while a runner works on the store: it could not write meanwhile. SQLite rewrites its file, which needs
+    room for a second one; PostgreSQL rewrites each table. Files that an interrupted `rekindle prune` has left are removed first.
 
     \b
     Example:

@@ -195,7 +195,6 @@ class RunnerLoop:
             self._assign(claims)
         self._dispatcher.cancel(wanted)
         notify(self._session.store, [one for one in peers if one != self._runner.id])
-        self._temporary_outputs.look([job for job, state, _ in counts if state is State.COMPLETED])
 
     def _allocation_ended(self, batches: Sequence[JournalBatch]) -> float | None:
         """Return when the allocation ended (seconds since the epoch), or None. If a SIGTERM has ended an attempt, the
@@ -234,6 +233,7 @@ class RunnerLoop:
     def _count_ends(self, ended: Sequence[tuple[int, State, bool]]) -> None:
         for job, state, requeued in ended:
             self._statistics.count_end(job, state, requeued=requeued)
+        self._temporary_outputs.look([job for job, state, _ in ended if state is State.COMPLETED])
 
     def _start_workers(self, ended: int) -> list[WorkerInfo]:
         """Start as many workers as have ended, and those that jobs have waited for."""

@@ -25,7 +25,7 @@ PRAGMA temp_store = MEMORY;
 PRAGMA temp_store = FILE;
 
 -- name: vacuum
--- Write the file anew, without its free pages.
+-- Rewrite the file without its free pages.
 VACUUM;
 
 -- name: truncate_log

@@ -77,7 +77,7 @@ FOR NO KEY UPDATE OF job SKIP LOCKED;
 SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY tablename;
 
 -- name: vacuum
--- Write a table anew, without what was deleted, and count its rows for the planner.
+-- Rewrite a table without what was deleted, and count its rows for the planner.
 VACUUM (FULL, ANALYZE) {schema}.{table};
 
 -- name: size
