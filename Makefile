@@ -6,7 +6,7 @@ export PYTHON JOBS ARGS
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help test docs tables demo cluster-demo bench soak clean animation pages
+.PHONY: help test docs tables demo cluster-demo bench bench-table soak clean animation pages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,9 +43,13 @@ cluster-demo: ## the same sweep on a Slurm and a PostgreSQL that it starts and s
 	@scripts/debian-packages
 	@$(PY) demo/cluster.py
 
-bench: ## what it costs, beside xargs and a process pool (ARGS="--quick" for a short look)
+bench: ## what it costs, beside xargs and others (ROW="commands calls", ARGS=--quick for a short look)
 	@scripts/setup dev
-	@$(PY) -m benchmarks $(ARGS)
+	@$(PY) -m benchmarks $(ROW) $(ARGS)
+
+bench-table: ## publish the newest complete results of `make bench`, and write the page of measurements
+	@scripts/setup dev
+	@$(PY) -m benchmarks --table
 
 soak: ## the long tests that `make test` leaves out (ARGS="-k everything" for some of them)
 	@scripts/setup dev

@@ -1,106 +1,109 @@
-"""`python -m benchmarks [--quick] [ROW]...`: print measurements of rekindle. Nothing is asserted."""
+"""`python -m benchmarks [ROW]...`: measure rekindle, print and record the results. Nothing is asserted."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
+import pkgutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
 
-from benchmarks.console import console
-from benchmarks.dask import dask
-from benchmarks.fireworks import fireworks
-from benchmarks.graphs import graphs
-from benchmarks.many_workflows import chain, different_jobs, many_workflows
-from benchmarks.postgres import postgres
-from benchmarks.reruns import reruns
-from benchmarks.slurm import slurm
-from benchmarks.staleness import staleness
-from benchmarks.startup import startup
-from benchmarks.throughput import calls, commands, durable
-from benchmarks.timing import CommandFailed
-from benchmarks.waking import waking
+from msgspec.structs import replace
+
+import benchmarks.rows
+from benchmarks import history
+from benchmarks.harness import CommandFailed, Result, Row, Unavailable, measure, progress
+from benchmarks.report import page, text
+
+PAGE = history.ROOT / "docs" / "explanation" / "measurements.md"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A group of measurements, in full and as a quick version."""
-
-    about: str
-    full: Callable[[], None]
-    quick: Callable[[], None]
-
-
-ROWS = {
-    "startup": Row("short commands on a small store, and a run of two jobs", lambda: startup(20), lambda: startup(5)),
-    "commands": Row("10,000 commands beside xargs", lambda: commands(10_000, 3), lambda: commands(1_000, 2)),
-    "calls": Row("10,000 Python calls beside a pool", lambda: calls(10_000, 3), lambda: calls(1_000, 2)),
-    "workflows": Row(
-        "10,000 workflows of one job beside one workflow of 10,000 jobs",
-        lambda: many_workflows(10_000, 1),
-        lambda: many_workflows(1_000, 2),
-    ),
-    "chain": Row("a chain of 200 different jobs", lambda: chain(200, 5), lambda: chain(50, 3)),
-    "different": Row(
-        "2,000 different jobs beside a matrix of 2,000",
-        lambda: different_jobs(2_000, 3),
-        lambda: different_jobs(300, 2),
-    ),
-    "fireworks": Row(
-        "1,000 fireworks of a file, of many workflows, and that fireworks add",
-        lambda: fireworks(1_000, 3),
-        lambda: fireworks(100, 2),
-    ),
-    "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
-    "postgres": Row(
-        "claims in PostgreSQL beside pgbench", lambda: postgres(40_000, 3, 10), lambda: postgres(16_000, 1, 5)
-    ),
-    "slurm": Row("1,000 commands on Slurm beside an array", lambda: slurm(1_000, 3), lambda: slurm(200, 1)),
-    "dask": Row("1,000 commands on Dask beside its own tasks", lambda: dask(1_000, 3), lambda: dask(200, 1)),
-    "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
-    "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),
-    "console": Row(
-        "the console with 100,000 jobs, and a run beside 50 open pages",
-        lambda: console(100_000, 10_000, 10_000, 3),
-        lambda: console(10_000, 1_000, 2_000, 2),
-    ),
-    "waking": Row("a submission beside a runner that waits", lambda: waking(50), lambda: waking(10)),
-    "graphs": Row(
-        "layouts, and the picture of 100,000 jobs",
-        lambda: graphs((300, 2_000, 20_000), 100_000, 5),
-        lambda: graphs((300, 2_000), 10_000, 3),
-    ),
-    "stale": Row("100,000 jobs, 100,000 files", lambda: staleness(100_000, 5), lambda: staleness(10_000, 3)),
-}
+def all_rows() -> dict[str, Row]:
+    """Return the rows of all modules in benchmarks/rows, by name."""
+    modules = sorted(one.name for one in pkgutil.iter_modules(benchmarks.rows.__path__))
+    rows = [row for name in modules for row in import_module(f"benchmarks.rows.{name}").ROWS]
+    found = {row.name: row for row in rows}
+    assert len(found) == len(rows), "two rows have one name"
+    return found
 
 
 def main() -> int:
-    """Measure the named rows, or all."""
-    listed = "\n".join(f"  {name:10}{row.about}" for name, row in ROWS.items())
+    """Measure the named rows, or all, and record them."""
+    rows = all_rows()
+    args = _arguments(rows)
+    if args.table:
+        return _write_table()
+    for name in [name for name in os.environ if name.startswith("REKINDLE_")]:
+        del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+    machine = history.this_machine()
+    print(machine)
+    failed = False
+    for name in args.rows or rows:
+        try:
+            result = run(rows[name], args, machine)
+        except CommandFailed as error:
+            progress.clear()
+            print(f"bench: {name}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        progress.clear()
+        print(text(result, history.before(history.read(history.LOCAL), result)), flush=True)
+        if not args.no_history:
+            history.append(history.LOCAL, [result])
+    return int(failed)
+
+
+def run(row: Row, args: argparse.Namespace, machine: str) -> Result:
+    """Measure one row."""
+    sizes = (args.size,) if args.size else row.quick if args.quick else row.sizes
+    at = row.at if row.at in sizes else sizes[-1]
+    rounds = args.rounds or (min(row.rounds, 2) if args.quick else row.rounds)
+    now, load = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", os.getloadavg()[0]
+    progress.row = row.name
+    result = Result(row.name, row.about, now, history.commit(), machine, load, bool(args.quick or args.size))
+    try:
+        found = measure(row, sizes, at, rounds)
+    except Unavailable as missing:
+        return replace(result, unavailable=str(missing))
+    return replace(result, size=at, sizes=sizes, rounds=rounds, measurements=found)
+
+
+def _write_table() -> int:
+    """Publish the newest complete results, and write the page of the documentation."""
+    if (path := history.publish(history.this_machine())) is not None:
+        print(f"bench: new results are in {path.relative_to(history.ROOT)}")
+    results = history.newest(history.published())
+    if not results:
+        print("bench: there is no complete result\nhint: python -m benchmarks", file=sys.stderr)
+        return 1
+    PAGE.write_text(page(results.values()))
+    print(f"bench: wrote {PAGE.relative_to(history.ROOT)}")
+    return 0
+
+
+def _arguments(rows: dict[str, Row]) -> argparse.Namespace:
+    listed = "\n".join(f"  {name:12}{row.about}" for name, row in rows.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure rekindle on this machine.\n\nrows:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help="measure only these (default: all)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the jobs and fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="small sizes and at most two rounds")
+    parser.add_argument("--size", type=int, metavar="N", help="measure at this size only")
+    parser.add_argument("--rounds", type=int, metavar="N", help="measure so many rounds")
+    parser.add_argument(
+        "--no-history", action="store_true", help="print only; append nothing to .benchmarks/history.jsonl"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="measure nothing; publish the newest complete results and write the page"
+    )
     args = parser.parse_args()
-    if unknown := [name for name in args.rows if name not in ROWS]:
-        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
-
-    for name in [name for name in os.environ if name.startswith("REKINDLE_")]:
-        del os.environ[name]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
-    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}")
-    for name in args.rows or ROWS:
-        try:
-            (ROWS[name].quick if args.quick else ROWS[name].full)()
-        except CommandFailed as failed:
-            print(f"bench: {name}: {failed}", file=sys.stderr)
-            return 1
-    return 0
+    if unknown := [name for name in args.rows if name not in rows]:
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(rows)}")
+    return args
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 REKINDLE = Path(sys.executable).parent / "rekindle"
+SLOTS = 2
+JOBS_FAILED = 2
+"""The exit code of a run in which jobs failed."""
 
 MODULE = '''"""The functions of the measured calls."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from served import NARROW, WIDE, ServedProject, Visitor
 
+from project_folder import until
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.session import open_session
 
@@ -164,6 +165,20 @@ def test_a_new_run_has_other_parameters_and_the_workflows_own_file(project: Serv
     (project.folder / "spec.yaml").unlink()
     page.get_by_role("button", name="Preview").click()
     expect(preview.get_by_role("alert")).to_contain_text("its file is gone")
+
+
+def test_what_is_typed_before_the_scripts_are_there_is_previewed(project: ServedProject, visitor: Visitor) -> None:
+    project.spec(HOSTILE)
+    project.rekindle("submit", "spec.yaml")
+    project.serve()
+    page = visitor.log_in()
+    delayed: list[Route] = []
+    page.route("**/static/console.js", lambda route: delayed.append(route))
+    page.goto(f"{project.url}/workflows/1/new", wait_until="commit")
+    page.get_by_label("alpha").fill("0.2")
+    until(lambda: page.wait_for_timeout(20) or delayed, "the script is asked for")
+    delayed[0].continue_()
+    expect(page.locator("#new-run-preview")).to_contain_text("alpha: 0.1 becomes 0.2")
 
 
 def test_the_pages_are_accessible_at_both_widths(project: ServedProject, visitor: Visitor) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from typing import Any
 
+from benchmarks.commands import command
+from benchmarks.harness import CommandFailed, Measurement, Row, Sample, beside, in_turn
 from benchmarks.projects import REKINDLE, project
-from benchmarks.timing import CommandFailed, Stopwatch, command, show_times
 from rekindle.dialects.fireworks import LaunchPad
 
 ACTS = '''"""The functions of the measured tasks."""
@@ -36,9 +38,8 @@ def additions(count):
 Setup = Callable[[LaunchPad], object]
 
 
-def fireworks(count: int, rounds: int) -> None:
+def fireworks(count: int, rounds: int) -> list[Measurement]:
     """Measure `rlaunch rapidfire` with `count` fireworks of different origins."""
-    watch = Stopwatch()
     rows: dict[str, Setup] = {
         "of one file": lambda pad: pad.add_wf(flow([task("builtins.abs", at) for at in range(count)])),
         "workflows of one": lambda pad: [pad.add_wf(flow([task("builtins.abs", at)])) for at in range(count)],
@@ -47,25 +48,21 @@ def fireworks(count: int, rounds: int) -> None:
         "chain of additions": lambda pad: pad.add_wf(flow([task("acts.additions", count)])),
         "fan-in by _push": lambda pad: pad.add_wf(fan_in(count)),
     }
-    for _ in range(rounds):
-        for name, setup in rows.items():
-            rapidfire(watch, name, setup)
-    measured = watch.rows()
-    show_times(f"{count:,} fireworks (PyTask), 1 slot: `rlaunch -s rapidfire`", measured)
-    for one in measured:
-        print(f"   {one.name:44}{count / one.median:>12,.0f} per second")
+    samples = in_turn(rounds, *((name, partial(rapidfire, name, setup)) for name, setup in rows.items()))
+    return samples.rates(count, {name: [beside("of one file")] for name in rows if name != "of one file"})
 
 
-def rapidfire(watch: Stopwatch, name: str, setup: Setup) -> None:
+def rapidfire(name: str, setup: Setup) -> Sample:
     """Add fireworks to a new store, and measure their launches."""
     with project({"run": ["/bin/true"]}, 1) as folder:
         (folder / "acts.py").write_text(ACTS)
         pad = LaunchPad(store=folder / ".rekindle")
         with chdir(folder):  # where the functions of tasks are found
             setup(pad)
-        watch.take(name, lambda: command([REKINDLE, "rlaunch", "-s", "rapidfire"], folder))
+        sample = command([REKINDLE, "rlaunch", "-s", "rapidfire"], folder)
         if left := pad.get_fw_ids({"state": {"$ne": "COMPLETED"}}):
             raise CommandFailed(f"{name}: {len(left)} fireworks have not completed")
+    return sample
 
 
 def task(func: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -88,3 +85,14 @@ def fan_in(count: int) -> dict[str, Any]:
     """Return a workflow whose fireworks each push a value into the spec of the last one."""
     pushes = [task("acts.act", mod_spec=[{"_push": {"values": at}}]) for at in range(count - 1)]
     return flow([*pushes, task("builtins.abs", 1)], {str(at): [count] for at in range(1, count)})
+
+
+ROWS = (
+    Row(
+        "fireworks",
+        "fireworks (PyTask) of different origins: `rlaunch -s rapidfire`, 1 slot",
+        fireworks,
+        (1_000,),
+        (100,),
+    ),
+)

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.commands import command
+from benchmarks.harness import CommandFailed, Measurement, Row, Sample, Unavailable, beside, in_turn
 from benchmarks.projects import REKINDLE, project
-from benchmarks.timing import CommandFailed, command, in_turn, show_times_beside
 from rekindle import Client
 from rekindle.domain.states import State
 from rekindle.engine.results import WorkOptions
@@ -23,7 +24,10 @@ from rekindle.executors.batches import MAX_ELEMENTS, SLICE_SECONDS, BatchExecuto
 from rekindle.executors.pool import Supply
 from rekindle.executors.slurm import SlurmPlacement
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "slurm-cluster"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "slurm-cluster"
+
+
+OURS, ONE_EACH, ARRAY = "rekindle run --executor slurm", "... with one job an element", "sbatch --array"
 
 
 class OneEach(BatchExecutor):
@@ -32,20 +36,19 @@ class OneEach(BatchExecutor):
     supply = Supply(SLICE_SECONDS, most=1, workers=MAX_ELEMENTS, refills=False)
 
 
-def slurm(count: int, rounds: int) -> None:
+def slurm(count: int, rounds: int) -> list[Measurement]:
     """Measure `count` jobs of `/bin/true`, whose number is at most the largest index of an array."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if shutil.which("sbatch") is None or shutil.which("slurmctld", path=path) is None:
-        print("\n== Slurm: not measured, because it is not installed")
-        return
+        raise Unavailable("no Slurm is installed")
     with TemporaryDirectory(prefix="rekindle-slurm-") as folder, cluster(Path(folder)):
-        array, *ours = in_turn(
+        samples = in_turn(
             rounds,
-            (f"sbatch --array=1-{count}", lambda: by_hand(count)),
-            ("rekindle run --executor slurm", lambda: run_all(count)),
-            ("... with one job an element", lambda: run_one_each(count)),
+            (OURS, lambda: run_all(count)),
+            (ONE_EACH, lambda: run_one_each(count)),
+            (ARRAY, lambda: by_hand(count)),
         )
-    show_times_beside(f"Slurm of 4 nodes of 4 cpus: {count:,} commands (true), to their end", array, ours)
+    return samples.seconds({OURS: [beside(ARRAY)], ONE_EACH: [beside(ARRAY)]})
 
 
 @contextmanager
@@ -71,10 +74,10 @@ def by_hand(count: int) -> None:
         time.sleep(0.2)
 
 
-def run_all(count: int) -> None:
+def run_all(count: int) -> Sample:
     """Run the jobs in a new store as a user would."""
     with project({"run": ["/bin/true"]}, count) as folder:
-        command([REKINDLE, "run", "spec.json", "--executor", "slurm"], folder)
+        return command([REKINDLE, "run", "spec.json", "--executor", "slurm"], folder)
 
 
 def run_one_each(count: int) -> None:
@@ -88,3 +91,8 @@ def run_one_each(count: int) -> None:
             report = work(session, WorkOptions(executor="slurm"), executor=executor)
         if report.counts.get(State.COMPLETED) != count:
             raise CommandFailed(f"not all jobs have completed: {report.counts}")
+
+
+ROWS = (
+    Row("slurm", "commands (true) on a Slurm of 4 nodes of 4 processors, beside an array", slurm, (1_000,), (200,)),
+)

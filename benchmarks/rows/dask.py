@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.commands import command
+from benchmarks.harness import CommandFailed, Measurement, Row, Sample, Unavailable, beside, in_turn
 from benchmarks.projects import REKINDLE, project
-from benchmarks.timing import CommandFailed, command, in_turn, show_times_beside
 
 SECONDS = 60.0
 
@@ -30,21 +31,18 @@ with Client(sys.argv[1]) as client:
 """
 
 
-def dask(count: int, rounds: int) -> None:
+def dask(count: int, rounds: int) -> list[Measurement]:
     """Measure `count` jobs of `/bin/true` and as many tasks of an empty function: whole commands."""
     if importlib.util.find_spec("distributed") is None:
-        print("\n== Dask: not measured, because it is not installed")
-        return
+        raise Unavailable("distributed is not installed")
     with TemporaryDirectory(prefix="rekindle-dask-") as folder, cluster(Path(folder)) as address:
-        submit, ours = in_turn(
+        submit = [sys.executable, "-c", SUBMIT, address, str(count)]
+        samples = in_turn(
             rounds,
-            (
-                "client.submit of a no-op",
-                lambda: command([sys.executable, "-c", SUBMIT, address, str(count)], Path("/")),
-            ),
             ("rekindle run --executor dask", lambda: run_all(count, address)),
+            ("client.submit of a no-op", lambda: command(submit, Path("/"))),
         )
-    show_times_beside(f"Dask of 4 workers of 4 threads: {count:,} no-ops, whole commands", submit, [ours])
+    return samples.seconds({"rekindle run --executor dask": [beside("client.submit of a no-op")]})
 
 
 @contextmanager
@@ -87,7 +85,10 @@ def wait_for(log: Path, pattern: str) -> str:
     return found[1]
 
 
-def run_all(count: int, address: str) -> None:
+def run_all(count: int, address: str) -> Sample:
     """Run the jobs in a new store."""
     with project({"run": ["/bin/true"]}, count) as folder:
-        command([REKINDLE, "run", "spec.json", "--executor", "dask", "--address", address], folder)
+        return command([REKINDLE, "run", "spec.json", "--executor", "dask", "--address", address], folder)
+
+
+ROWS = (Row("dask", "no-op jobs on a Dask of 4 workers of 4 threads, beside its own tasks", dask, (1_000,), (200,)),)

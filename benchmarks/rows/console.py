@@ -11,24 +11,24 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import psutil
 
-from benchmarks.projects import REKINDLE, project
-from benchmarks.timing import CommandFailed, Measured, Stopwatch, command, show_rates, show_times
+from benchmarks.commands import command
+from benchmarks.harness import CommandFailed, Measurement, Row, Sample, Samples, beside, in_turn
+from benchmarks.projects import JOBS_FAILED, REKINDLE, SLOTS, project
 from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import SORT_FIELDS
 from rekindle.engine.rerun.rerun import plan
 from rekindle.engine.session import open_session
 from rekindle.web.selections import selection_of
 
-SLOTS = "2"
 CHROMIUM = "/usr/bin/chromium"
 REQUESTS = 200
 STREAMS = 50
-JOBS_FAILED = 2
 
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 
@@ -45,15 +45,13 @@ PAGES = {
 }
 
 
-def console(count: int, failures: int, jobs: int, rounds: int) -> None:
-    """Measure the console with `count` jobs, `failures` of which have failed, and runs of `jobs` jobs beside it."""
-    job = {"call": "work:fail_each", "args": {"number": "${matrix.i}", "every": count // failures}}
+def console(count: int, rounds: int) -> list[Measurement]:
+    """Measure the console with `count` jobs, a tenth of which have failed."""
+    job = {"call": "work:fail_each", "args": {"number": "${matrix.i}", "every": 10}}
     with project(job, count) as folder:
         command([REKINDLE, "submit", "spec.json"], folder)
-        command([REKINDLE, "work", "-j", SLOTS], folder, expect=JOBS_FAILED)
-        pages(folder, count, rounds)
-        plans(folder, failures, rounds)
-    streams(jobs, rounds)
+        command([REKINDLE, "work", "-j", str(SLOTS)], folder, expect=JOBS_FAILED)
+        return [*pages(folder, rounds), *plans(folder, count // 10, rounds)]
 
 
 class Server:
@@ -91,26 +89,24 @@ def serving(folder: Path) -> Iterator[Server]:
             process.terminate()
 
 
-def pages(folder: Path, count: int, rounds: int) -> None:
+def pages(folder: Path, rounds: int) -> list[Measurement]:
     """Measure pages of the table, and the memory of the server after many."""
-    watch = Stopwatch()
+    samples = Samples()
     with serving(folder) as server:
         painted = first_paints(server, rounds) if shutil.which(CHROMIUM) else None
         server.get("/workflows/1" if painted else server.link.removeprefix(server.url))
         for _ in range(rounds):
             for name, query in PAGES.items():
-                watch.take(name, lambda query=query: server.get(f"/workflows/1{query}"))
+                samples.take(name, lambda query=query: server.get(f"/workflows/1{query}"))
         names = list(PAGES.values())
         for number in range(REQUESTS):
             server.get(f"/workflows/1{names[number % len(names)]}")
         rss = server.process.memory_info().rss
-    show_times(f"The table of {count:,} jobs: answers of the server", watch.rows())
-    if painted is not None:
-        show_times("... in Chromium, from the request to the first paint", [painted])
-    print(f"   memory of the server after {REQUESTS} pages: {rss / 2**20:,.0f} MiB")
+    memory = Measurement(f"memory of the server after {REQUESTS} pages", "B", (rss,))
+    return [*samples.seconds(), *([painted] if painted else []), memory]
 
 
-def first_paints(server: Server, rounds: int) -> Measured:
+def first_paints(server: Server, rounds: int) -> Measurement:
     """Return the times of first paints in a browser. The browser's session is used for further requests."""
     from playwright.sync_api import sync_playwright
 
@@ -126,44 +122,47 @@ def first_paints(server: Server, rounds: int) -> Measured:
             times.append(painted / 1000)
         server.cookie = "; ".join(f"{one['name']}={one['value']}" for one in page.context.cookies())
         browser.close()
-    return Measured("first paint", tuple(times))
+    return Measurement("Chromium, from the request to the first paint", "s", tuple(times))
 
 
-def plans(folder: Path, failures: int, rounds: int) -> None:
+def plans(folder: Path, failures: int, rounds: int) -> list[Measurement]:
     """Measure a plan for all jobs that match a filter, as the console asks for it."""
-    watch, form = Stopwatch(), {"all": ["1"], "w": ["1"], "state": ["failed"], "minus": ["1"]}
+    samples, form = Samples(), {"all": ["1"], "w": ["1"], "state": ["failed"], "minus": ["1"]}
     with open_session(str(folder / ".rekindle")) as session:
         for _ in range(rounds):
-            found = watch.take("plan", lambda: plan(session, [(selection_of(form), How())], {}, None))
+            found = samples.take(
+                "a plan for all failed without one", lambda: plan(session, [(selection_of(form), How())], {}, None)
+            )
             if abs(len(found.plan.jobs) - failures) > 1:
                 raise CommandFailed(f"{len(found.plan.jobs)} jobs are planned, not {failures}")
-    show_times(f"All that match without one: a plan of {failures:,} jobs", watch.rows())
+    return samples.seconds()
 
 
-def streams(jobs: int, rounds: int) -> None:
+def streams(jobs: int, rounds: int) -> list[Measurement]:
     """Measure `rekindle work` beside a server without readers, and with many pages that follow the workflow: all the
-    same, or sorted in as many ways as there are."""
+    same, or sorted in as many ways as there are. Measure also the server's processor time in seconds."""
     orders = [f"&sort={field}&order={order}" for field in SORT_FIELDS for order in ("up", "down")]
     readers = {
         f"{STREAMS} same pages": [""] * STREAMS,
         f"{STREAMS} pages in {len(orders)} orders": [orders[number % len(orders)] for number in range(STREAMS)],
         "no page": [],
     }
-    watch, used = Stopwatch(), dict.fromkeys(readers, 0.0)
-    for _ in range(rounds):
-        for name, pages in readers.items():
-            with project({"run": ["/bin/true"]}, jobs) as folder:
-                command([REKINDLE, "submit", "spec.json"], folder)
-                with serving(folder) as server, following(server, pages):
-                    before = sum(server.process.cpu_times()[:2])
-                    watch.take(name, lambda folder=folder: command([REKINDLE, "work", "-j", SLOTS], folder))
-                    used[name] += sum(server.process.cpu_times()[:2]) - before
-    *many, none = watch.rows()
-    for one in many:
-        show_rates(f"{jobs:,} jobs (/bin/true), {SLOTS} slots, beside the console", jobs, one, none)
-    for one in (*many, none):
-        share = used[one.name] / sum(one.seconds)
-        print(f"   the server used {100 * share:.1f} % of a processor with {one.name}")
+    spent: dict[str, list[float]] = {name: [] for name in readers}
+    samples = in_turn(rounds, *((name, partial(work, jobs, pages, spent[name])) for name, pages in readers.items()))
+    targets = {name: [beside("no page")] for name in readers if name != "no page"}
+    servers = [Measurement(f"processor of the server, {name}", "s", tuple(taken)) for name, taken in spent.items()]
+    return [*samples.rates(jobs, targets), *servers]
+
+
+def work(jobs: int, pages: Sequence[str], spent: list[float]) -> Sample:
+    """Run jobs in a new store beside a server with open pages; append the server's processor time to `spent`."""
+    with project({"run": ["/bin/true"]}, jobs) as folder:
+        command([REKINDLE, "submit", "spec.json"], folder)
+        with serving(folder) as server, following(server, pages):
+            before = sum(server.process.cpu_times()[:2])
+            sample = command([REKINDLE, "work", "-j", str(SLOTS)], folder)
+            spent.append(sum(server.process.cpu_times()[:2]) - before)
+    return sample
 
 
 @contextmanager
@@ -193,3 +192,9 @@ def following(server: Server, pages: Sequence[str]) -> Iterator[None]:
         thread.join()
         for key in list(selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
+
+
+ROWS = (
+    Row("console", "the console with many jobs: pages, and a plan of what failed", console, (100_000,), (10_000,)),
+    Row("streams", "a run (/bin/true, 2 slots) beside a console with open pages", streams, (10_000,), (2_000,)),
+)

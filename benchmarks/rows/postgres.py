@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from benchmarks.harness import Measurement, Row, Unavailable, at_least, beside, progress
 from rekindle import Client, Workflow
 from rekindle.domain.models import AttemptEnd, NewAttempt, StateChange
 from rekindle.domain.selection import Compare, Not, Op
@@ -22,34 +22,35 @@ from rekindle.store.opening import open_store
 if TYPE_CHECKING:
     from rekindle.store.archive import Store, Transaction
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "postgres-server"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "postgres-server"
 RUNNERS = 8
+SECONDS = 5
+PGBENCH = f"pgbench -N -c {RUNNERS}: transactions"
 
 
-def postgres(jobs: int, rounds: int, seconds: int) -> None:
+def postgres(jobs: int, rounds: int) -> list[Measurement]:
     """Measure how many jobs a second eight processes claim and complete, each in turns of 1, 16 and 64, and how many
-    transactions a second `pgbench -N -c 8` makes meanwhile on the same server."""
+    transactions a second `pgbench -N -c 8` makes on the same server before."""
     if not sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench")):
-        print("\n== PostgreSQL: not measured, because no server is installed")
-        return
+        raise Unavailable("no PostgreSQL server is installed")
     with server() as (url, connection):
         bench(connection, "-i", "-q", "-s", "10")
         rates: dict[int, list[float]] = {}
-        ratios: dict[int, list[float]] = {}
         for _ in range(rounds):
-            limit = transactions(connection, seconds)
-            rates.setdefault(0, []).append(limit)
+            progress.step(PGBENCH)
+            rates.setdefault(0, []).append(transactions(connection, SECONDS))
             for batch in (1, 16, 64):
-                rate = claims(url, jobs // 4 if batch == 1 else jobs, batch)
-                rates.setdefault(batch, []).append(rate)
-                ratios.setdefault(batch, []).append(rate / limit)
-    print(f"\n== PostgreSQL, fsync on: {RUNNERS} processes claim and complete {jobs:,} jobs")
-    print(f"   {'':32}{'per second':>12}{'beside pgbench':>16}")
-    print(f"   {f'pgbench -N -c {RUNNERS}: transactions':32}{statistics.median(rates[0]):>12,.0f}")
-    for batch, found in ratios.items():
-        print(
-            f"   {f'turns of {batch}':32}{statistics.median(rates[batch]):>12,.0f}{statistics.median(found):>14.2f} x"
-        )
+                progress.step(f"turns of {batch}")
+                rates.setdefault(batch, []).append(claims(url, jobs // 4 if batch == 1 else jobs, batch))
+    limit = Measurement(PGBENCH, "/s", tuple(rates.pop(0)))
+    targets = {1: [beside(PGBENCH)], 16: [at_least(2.0, times=PGBENCH)], 64: [at_least(2.0, times=PGBENCH)]}
+    return [
+        *(
+            Measurement(f"turns of {batch}", "/s", tuple(rates[batch]), targets=tuple(targets[batch]))
+            for batch in rates
+        ),
+        limit,
+    ]
 
 
 @contextmanager
@@ -141,3 +142,14 @@ def complete(archive: Transaction, attempts: list[NewAttempt], now: float) -> No
         ]
     )
     archive.queue.move(archive.queue.completed([one.job for one in known.values()]))
+
+
+ROWS = (
+    Row(
+        "postgres",
+        f"PostgreSQL, fsync on: {RUNNERS} processes claim and complete jobs, beside pgbench",
+        postgres,
+        (40_000,),
+        (16_000,),
+    ),
+)

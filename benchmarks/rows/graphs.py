@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness import Measurement, Row, Samples
 from benchmarks.projects import project
-from benchmarks.timing import Stopwatch, show_times
 from rekindle import Client, Workflow
 from rekindle.domain.graph_layout import Box, Edge, lay_out
 from rekindle.engine.queries.graphs import WorkflowGraph, refresh_graph, workflow_graph
@@ -19,22 +18,24 @@ JOB = {"run": ["/bin/true"]}
 LINKS = Links("/jobs/{}".format, "?expand={}".format, "?collapse={}".format)
 
 
-def graphs(sizes: Sequence[int], count: int, rounds: int) -> None:
-    """Measure the layout of random graphs of some sizes, and the graph of a workflow of about `count` jobs."""
-    watch = Stopwatch()
-    for size in sizes:
-        boxes, edges = random_graph(size)
-        for _ in range(rounds):
-            watch.take(f"layout of {size:,} nodes, {len(edges):,} edges", partial(lay_out, boxes, edges))
-    show_times("Layouts of random graphs", watch.rows())
+def layouts(count: int, rounds: int) -> list[Measurement]:
+    """Measure the layout of a random graph."""
+    samples = Samples()
+    boxes, edges = random_graph(count)
+    for _ in range(rounds):
+        samples.take("layout", partial(lay_out, boxes, edges))
+    return samples.seconds()
 
-    watch = Stopwatch()
+
+def graphs(count: int, rounds: int) -> list[Measurement]:
+    """Measure the graph of a workflow of about `count` jobs."""
+    samples = Samples()
     with project(JOB, 1) as folder:
         submit(folder, count)
         with open_session(str(folder / ".rekindle")) as session:
             for _ in range(rounds):
-                read_and_draw(watch, session)
-    show_times(f"The picture of {count:,} jobs", watch.rows())
+                read_and_draw(samples, session)
+    return samples.seconds()
 
 
 def random_graph(n: int) -> tuple[list[Box], list[Edge]]:
@@ -61,11 +62,17 @@ def submit(folder: Path, count: int) -> None:
         client.submit(workflow.definition())
 
 
-def read_and_draw(watch: Stopwatch, session: Session) -> None:
+def read_and_draw(samples: Samples, session: Session) -> None:
     """Measure the queries and drawings of the collapsed graph, and of one with an expanded group."""
-    graph: WorkflowGraph = watch.take("read, by groups", lambda: workflow_graph(session, 1))
-    watch.take("draw", lambda: draw_graph(graph, "graphs", LINKS))
-    watch.take("refresh", lambda: refresh_graph(session, graph))
-    watch.take("changes of the drawing", lambda: update_graph(graph))
-    expanded = watch.take("read, a group expanded", lambda: workflow_graph(session, 1, frozenset({"train"})))
-    watch.take("draw, a group expanded", lambda: draw_graph(expanded, "graphs", LINKS))
+    graph: WorkflowGraph = samples.take("read, by groups", lambda: workflow_graph(session, 1))
+    samples.take("draw", lambda: draw_graph(graph, "graphs", LINKS))
+    samples.take("refresh", lambda: refresh_graph(session, graph))
+    samples.take("changes of the drawing", lambda: update_graph(graph))
+    expanded = samples.take("read, a group expanded", lambda: workflow_graph(session, 1, frozenset({"train"})))
+    samples.take("draw, a group expanded", lambda: draw_graph(expanded, "graphs", LINKS))
+
+
+ROWS = (
+    Row("layouts", "layouts of random graphs", layouts, (300, 2_000, 20_000), (300, 2_000), rounds=5, growth_rounds=5),
+    Row("graphs", "the picture of a large workflow", graphs, (100_000,), (10_000,), rounds=5),
+)

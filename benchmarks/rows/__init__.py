@@ -1,0 +1,1 @@
+"""The rows: each module lists its own in ROWS."""
