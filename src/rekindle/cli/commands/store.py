@@ -130,7 +130,8 @@ def vacuum(as_json: bool) -> None:
     """Give the free pages of the store's database back to the file system.
 
     Refused while a runner works on the store: it could not write meanwhile. SQLite rewrites its file, which needs
-    room for a second one; PostgreSQL rewrites each table. Files that an interrupted `rekindle prune` has left are removed first.
+    room for a second one; PostgreSQL rewrites each table. Files that an interrupted `rekindle prune` has left are
+    removed first.
 
     \b
     Example:

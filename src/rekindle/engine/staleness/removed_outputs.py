@@ -15,12 +15,17 @@ NO_PATHS: frozenset[str] = frozenset()
 
 def removed_paths(archive: Snapshot, subjects: Sequence[MeasuredAttempt]) -> Mapping[int, frozenset[str]]:
     """Return, by attempt, the paths that are not compared: of temporary outputs that the attempt wrote, or the live
-    attempts of the jobs that its job needs, and that were removed."""
+    attempts of the jobs that its job needs, and that were removed. An output that is not temporary any more is
+    compared: its job makes it again."""
     if not archive.temporary_outputs.any():
         return {}
     found: dict[int, set[str]] = {}
-    for own in archive.temporary_outputs.removed_of([one.attempt for one in subjects]):
-        found.setdefault(own.attempt, set()).add(own.path)
+    if removed := archive.temporary_outputs.removed_of([one.attempt for one in subjects]):
+        templates = archive.staleness.templates({one.template_now for one in subjects})
+        declared = {one.attempt: templates[one.template_now].temporary for one in subjects}
+        for own in removed:
+            if own.name in declared[own.attempt]:
+                found.setdefault(own.attempt, set()).add(own.path)
     attempts = {one.job: one.attempt for one in subjects}
     for needed in archive.temporary_outputs.removed_for(attempts):
         found.setdefault(attempts[needed.job], set()).add(needed.path)
