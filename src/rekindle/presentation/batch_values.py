@@ -360,6 +360,7 @@ class Explanation(Value, frozen=True):
         forbidden: Why it must not run twice (`manual` in the spec); None: it may run again.
         compared: What was compared with the present.
         mentioned: Files that commands name and that were not compared.
+        removed: Temporary outputs that were removed: `name`, `path`, `since`.
         checked: The last check for reuse.
         again: The attempt that would be repeated.
         canaries: The group of canaries that it waits for.
@@ -381,6 +382,7 @@ class Explanation(Value, frozen=True):
     forbidden: str | None
     compared: list[dict[str, Any]]
     mentioned: list[dict[str, Any]]
+    removed: list[dict[str, Any]]
     checked: ReuseCheck | None
     again: dict[str, Any] | None
     canaries: dict[str, Any] | None

@@ -125,6 +125,7 @@ def _explanation(one: Explanation) -> dict[str, Any]:
         "forbidden": one.forbidden or None,
         "compared": [_part(part) for part in one.compared],
         "mentioned": [_part(part) for part in one.mentioned],
+        "removed": [{"name": each.name, "path": each.path, "since": documents.iso(each.since)} for each in one.removed],
         "checked": checked
         and {
             "rerun": checked.rerun,
