@@ -65,6 +65,7 @@ def test_rows_stay_and_content_goes(swept: Shell) -> None:
     assert shown["pruned_by"] == 1
     assert shown["pruned_at"].startswith("20")
     assert "pruned" in swept("events", "list").out
+    assert swept("attempts", "diff", "2", "4").code == 0
 
 
 def test_compressed_logs_are_read_as_before(swept: Shell) -> None:
