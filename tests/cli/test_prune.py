@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from cli_shell import Done, Shell
 
+from rekindle import Client, UsageError
+
 SPEC = """
 name: sweep
 workdir: attempt
@@ -117,3 +119,19 @@ def test_vacuum_shrinks_the_file_and_its_log(swept: Shell) -> None:
     log = Path(swept.folder, ".rekindle", "store.db-wal")
     assert not log.exists() or log.stat().st_size == 0
     assert "the store is sound" in swept("store", "check", "--deep").out
+
+
+def test_in_python_it_asks_nothing_and_returns_what_went(swept: Shell) -> None:
+    with Client() as client:
+        jobs = client.select(workflow="sweep")
+        assert client.prune(jobs, keep_last=1, dry_run=True).prune is None
+        done = client.prune(jobs, keep_last=1, note="old")
+        assert done.prune == 1
+        assert len(done.attempts) == 4
+        assert done.kept == {}
+        assert client.prune(jobs, keep_last=1).attempts == []
+        assert [one.pruned for one in client.attempts(jobs)].count(True) == 4
+        before, after = client.store.vacuum()
+        assert 0 < after <= before
+        with pytest.raises(UsageError, match="what to prune"):
+            client.prune(jobs)

@@ -16,14 +16,14 @@ from rekindle.domain.rerun.costs import DurationHistory
 from rekindle.domain.rerun.plan import JobGraph, JobView, Reason, RerunPlan, seal_plan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests, check_how, normalize_requests
-from rekindle.engine.fan_outs import jobs_to_resume
+from rekindle.engine.fan_outs import jobs_to_resume, planning_views
 from rekindle.engine.machine import processors
 from rekindle.engine.queries.selections import Chosen, SelectedJobs, resolve_in
 from rekindle.engine.results import PlannedRerun
-from rekindle.engine.retention.regenerate import Producers, views_with_producers
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.resolve import Exists
+    from rekindle.engine.retention.regenerate import Producers  # noqa: TC004  a PlanInputs is never decoded
     from rekindle.store.archive import Snapshot
 
 A = TypeVar("A")
@@ -91,7 +91,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     durations: DurationHistory
     failed: tuple[FailedJob, ...] = ()  # with canaries: the selected jobs that have failed
     canary: int | None = None  # number of canaries for each signature
-    producers: Producers = Producers()  # jobs that run again because temporary outputs of theirs are gone
+    producers: Producers | None = None  # jobs that run again because temporary outputs of theirs are gone
 
 
 def read_plan_inputs(
@@ -103,7 +103,13 @@ def read_plan_inputs(
         check_how(how)
         if canary is not None:
             check_canary(canary, how)
-    (views, graph, earlier), producers = views_with_producers(archive, requests)
+    producers = None
+    if archive.reruns.has_removed_outputs():
+        from rekindle.engine.retention.regenerate import views_with_producers
+
+        (views, graph, earlier), producers = views_with_producers(archive, requests)
+    else:
+        views, graph, earlier = planning_views(archive, requests)
     selected = requests.hows.keys()
     kept = {job for job in selected if job in views and views[job].next.keep_recovery is not None}
     cores = float(slots or processors())
@@ -138,6 +144,8 @@ def _plan(inputs: PlanInputs, requests: Requests, why: Mapping[int, tuple[Reason
     """Plan requests, and the producers of temporary outputs that these need. A job is refused if a producer that it
     needs is."""
     producers, refused = inputs.producers, list[RefusedJob]()
+    if producers is None:
+        return plan_rerun(inputs.views, inputs.graph, requests, exists, why, inputs.earlier, inputs.durations)
     while True:
         every, reasons = producers.added_to(requests), {**producers.why, **why}
         plan = plan_rerun(inputs.views, inputs.graph, every, exists, reasons, inputs.earlier, inputs.durations)

@@ -77,6 +77,10 @@ REPOSITORIES = {
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
 
+_READ_FIRST = ("retention", "temporary_outputs")
+"""Repositories that few commands use, and that these read, so that they are imported, before they write."""
+
+
 class Snapshot:
     """A consistent view of the store during one block. A method that writes changes nothing and makes the block raise
     ReadOnlySnapshot. After the block, every query raises BlockEnded."""
@@ -277,7 +281,8 @@ def _write_collected(database: Database) -> None:
 def _import_all() -> None:
     """Import all repositories, and what only their writes use."""
     for name in REPOSITORIES:
-        _repository(name)
+        if name not in _READ_FIRST:
+            _repository(name)
     import_module("rekindle.store.revisions")
 
 

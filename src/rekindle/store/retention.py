@@ -107,10 +107,6 @@ class Retention:
         rows = self._db.named_rows(SQL["pruned"], attempts=as_set(attempts))
         return [PrunedAttempt(**row._asdict()) for row in rows]
 
-    def has_pruned(self) -> bool:
-        """Return whether any attempt of the store was ever pruned."""
-        return self._db.row(SQL["any_prune"]) is not None
-
     def archived_workflows(self, before: float, only: int | None = None) -> list[ArchivedWorkflow]:
         """Return the workflows, or `only` this one, that were archived before a time and have no running attempt."""
         rows = self._db.named_rows(SQL["archived_workflows"], before=before, only=only)

@@ -75,10 +75,6 @@ class TemporaryOutputs:
         """Record that temporary outputs, by attempt and name, are removed."""
         self._db.change_each(SQL["mark_removed"], [(now, attempt, name) for attempt, name in outputs])
 
-    def any(self) -> bool:
-        """Return whether any temporary output of the store was removed, or is to be."""
-        return self._db.row(SQL["any"]) is not None
-
     def removed_of(self, attempts: Collection[int]) -> list[RemovedOutput]:
         """Return the temporary outputs of attempts that were removed, or are to be."""
         decode = self._db.paths.decode

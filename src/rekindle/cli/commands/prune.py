@@ -54,7 +54,8 @@ def prune(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Remove the content of archived attempts: the folders, logs, saved outputs, results and tracebacks of a SELECTION.
+    """Remove the content of old archived attempts. It is that of the jobs of a SELECTION: folders, logs, saved outputs,
+    results and tracebacks.
 
     Rows stay in the history, with state, cause and times. Never removed: live attempts, the newest attempt of a job,
     and what another attempt or job builds on. What is pruned cannot be brought back.

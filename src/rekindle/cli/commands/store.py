@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 COMMANDS = {
     "check": Entry("rekindle.cli.commands.store:check", "Check whether the store is sound."),
     "copy": Entry("rekindle.cli.commands.store:copy", "Copy a store to another place or database."),
-    "vacuum": Entry("rekindle.cli.commands.store:vacuum", "Give the free pages of the store back to the file system."),
+    "vacuum": Entry("rekindle.cli.commands.store:vacuum", "Give free pages of the database back to the file system."),
 }
 
 
 @click.group("store", cls=LazyGroup, entries=COMMANDS)
 def store() -> None:
-    """Check a store, copy it, or compact it.
+    """Check, copy or compact a store.
 
     \b
     Example:
@@ -127,7 +127,7 @@ def copy(source: str, target: str, as_json: bool) -> None:
 @click.command()
 @json_option
 def vacuum(as_json: bool) -> None:
-    """Give the free pages of the store's database back to the file system.
+    """Give free pages of the database back to the file system.
 
     Refused while a runner works on the store: it could not write meanwhile. SQLite rewrites its file, which needs
     room for a second one; PostgreSQL rewrites each table. Files that an interrupted `rekindle prune` has left are

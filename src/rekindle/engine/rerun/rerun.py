@@ -25,7 +25,7 @@ from rekindle.domain.rerun.plan import (
 )
 from rekindle.domain.rerun.planner import find_refused
 from rekindle.domain.rerun.request import Requests, check_how
-from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
+from rekindle.domain.rerun.undo import RestoredJob, UndoView, decide_undo, refuse_if_touched_later
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.canaries import begin_groups, drop_groups
@@ -42,7 +42,6 @@ from rekindle.engine.preconditions import refuse_while_imported, refuse_without_
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.selections import Chosen, before_write, select_stale
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
-from rekindle.engine.retention.pruned import refuse_undo_of_pruned
 from rekindle.store.archive import Snapshot, Transaction
 from rekindle.store.paths import with_plan, with_request
 from rekindle.store.stored_paths import moved
@@ -282,8 +281,7 @@ def undo_refusal(session: Session, rerun: int) -> RekindleError | None:
             if record.kind == "accept":
                 refuse_if_touched_later(views)
             else:
-                decide_undo(views)
-                refuse_undo_of_pruned(archive, views)
+                _decide_undo(archive, views)
                 _refuse_unapplied_actions(archive, record, views)
     except (NotFound, UndoRefused) as refusal:
         return refusal
@@ -325,8 +323,7 @@ def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[Saved
     if number is None or record is None or record.undone is not None or record.kind == "accept":
         return []
     views = archive.reruns.undo_views(number)
-    decide_undo(views)
-    refuse_undo_of_pruned(archive, views)
+    _decide_undo(archive, views)
     planned = {job.id: job for job in record.plan.jobs}
     directories = _directories(archive, [view.id for view in views if view.saved])
     from rekindle.engine.rerun.output_copies import root_of
@@ -360,6 +357,16 @@ def _refuse_unapplied_actions(archive: Snapshot, record: RerunRecord, views: Seq
         )
 
 
+def _decide_undo(archive: Snapshot, views: Sequence[UndoView]) -> list[RestoredJob]:
+    """Return what an undo writes. Raise UndoRefused, also if an attempt that it needs was pruned."""
+    restore = decide_undo(views)
+    if archive.reruns.has_pruned():
+        from rekindle.engine.retention.pruned import refuse_undo_of_pruned
+
+        refuse_undo_of_pruned(archive, views)
+    return restore
+
+
 def _undo(
     session: Session, rerun: int | None, number: int | None, restore_files: Callable[[], tuple[str, ...]]
 ) -> UndoneRerun:
@@ -372,8 +379,7 @@ def _undo(
             refuse_if_touched_later(views)
             archive.reruns.revoke(record.id, now)
         else:
-            restore = decide_undo(views)
-            refuse_undo_of_pruned(archive, views)
+            restore = _decide_undo(archive, views)
             _refuse_unapplied_actions(archive, record, views)
             archive.reruns.undo(record.id, restore, now)
             drop_groups(archive, record.id, now, paths.exists)

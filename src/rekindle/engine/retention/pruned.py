@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 def refuse_undo_of_pruned(archive: Snapshot, views: Sequence[UndoView]) -> None:
     """Raise UndoRefused, naming the job, if undoing a rerun would restore an attempt that was pruned, or a next attempt
     that builds on one."""
-    if not archive.retention.has_pruned():
-        return
     names: dict[int, str] = {}
     for view in views:
         following = view.restore.next

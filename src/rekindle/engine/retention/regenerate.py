@@ -66,8 +66,6 @@ def views_with_producers(archive: Snapshot, requests: Requests) -> tuple[Plannin
     Nothing upstream of a selection runs again but for them. A producer runs as it ran last, and what is below it only
     where its results differ: with `--downstream none` nothing else is reset."""
     read = planning_views(archive, requests)
-    if not archive.temporary_outputs.any():
-        return read, Producers()
     spread = any(how.downstream != "none" for how in requests.hows.values())
     how = How(
         downstream="changed" if spread else "none",
@@ -94,7 +92,7 @@ def views_with_producers(archive: Snapshot, requests: Requests) -> tuple[Plannin
 def regenerate_for_waiting(archive: Transaction, workflow: int, now: float, exists: Exists) -> tuple[str, ...]:
     """After a revision: let the jobs run again whose temporary outputs are gone and are needed by jobs that have not
     started, and what they need in turn. Return the names of these jobs. `exists`: see `KnownPaths`."""
-    if not archive.temporary_outputs.any():
+    if not archive.reruns.has_removed_outputs():
         return ()
     removed: dict[int, list[RemovedInput]] = {}
     for one in archive.temporary_outputs.needed_by_waiting(workflow):

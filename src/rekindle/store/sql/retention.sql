@@ -128,10 +128,6 @@ DELETE FROM removal WHERE attempt IN @attempts;
 SELECT attempt.id AS attempt, attempt.job, attempt.number, prune.id AS prune, prune.at, prune.logs
 FROM attempt JOIN prune ON prune.id = attempt.pruned_by WHERE attempt.id IN @attempts ORDER BY attempt.id;
 
--- name: any_prune
--- Whether there was any prune.
-SELECT 1 FROM prune LIMIT 1;
-
 -- name: attempts_of_workflows
 -- The attempts of workflows.
 SELECT id FROM attempt WHERE workflow IN @workflows ORDER BY id;

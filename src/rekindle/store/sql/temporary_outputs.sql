@@ -56,10 +56,6 @@ WHERE temporary_output.removed IS NULL ORDER BY temporary_output.attempt, tempor
 -- distinct row: removed, attempt, name
 UPDATE temporary_output SET removed = :removed WHERE attempt = :attempt AND name = :name;
 
--- name: any
--- Whether any temporary output of the store was removed.
-SELECT 1 FROM temporary_output LIMIT 1;
-
 -- name: removed_of
 -- The temporary outputs of attempts that were removed, or are to be.
 SELECT attempt, name, path, decided FROM temporary_output WHERE attempt IN @attempts ORDER BY attempt, name;
