@@ -47,6 +47,8 @@ EXPORTED = {
     "RekindleError",
     "Rerun",
     "RerunDetails",
+    "Lineage",
+    "RunComparison",
     "RerunPlan",
     "RowList",
     "Selection",
