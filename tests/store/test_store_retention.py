@@ -146,7 +146,7 @@ def test_temporary_outputs_are_unneeded_when_all_that_need_them_are_done(store):
         assert job == jobs["top"]
         assert archive.temporary_outputs.unneeded([jobs["one"]]) == archive.temporary_outputs.unneeded()
         assert archive.temporary_outputs.unneeded([jobs["top"]]) == []
-        assert not archive.reruns.has_removed_outputs()
+        assert not archive.statistics.has_removed_outputs()
         path = str(Path(store.folder).parent / "out")
         archive.temporary_outputs.decide([(attempt, "out", path)], 7.0)
         assert archive.temporary_outputs.pending() == [(attempt, "out", path, True)]
@@ -161,7 +161,7 @@ def test_temporary_outputs_are_unneeded_when_all_that_need_them_are_done(store):
     with store.write() as archive:
         assert [one.job for one in archive.temporary_outputs.needed_by_waiting(workflow)] == [jobs["one"]]
         archive.workflows.delete(workflow)
-        assert not archive.reruns.has_removed_outputs()
+        assert not archive.statistics.has_removed_outputs()
 
 
 def test_compacting_keeps_every_row_and_shrinks_the_database(store):
@@ -187,4 +187,4 @@ def test_a_copy_has_prunes_and_removed_outputs(store, tmp_path):
         copy_store(store, target, lambda _: None)
         with target.read() as archive:
             assert [one.attempt for one in archive.retention.pruned(going)] == going
-            assert archive.reruns.has_removed_outputs()
+            assert archive.statistics.has_removed_outputs()

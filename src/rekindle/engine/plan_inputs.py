@@ -104,7 +104,7 @@ def read_plan_inputs(
         if canary is not None:
             check_canary(canary, how)
     producers = None
-    if archive.reruns.has_removed_outputs():
+    if archive.statistics.has_removed_outputs():
         from rekindle.engine.retention.regenerate import views_with_producers
 
         (views, graph, earlier), producers = views_with_producers(archive, requests)

@@ -192,14 +192,6 @@ class Reruns:
         newest: int | None = self._db.value(SQL["newest_manual"])
         return newest
 
-    def has_removed_outputs(self) -> bool:
-        """Return whether any temporary output of the store was removed, or is to be: see `TemporaryOutputs`."""
-        return self._db.row(SQL["has_removed_outputs"]) is not None
-
-    def has_pruned(self) -> bool:
-        """Return whether any attempt of the store was ever pruned: see `Retention`."""
-        return self._db.row(SQL["has_pruned"]) is not None
-
     def saved(self, attempt: int) -> tuple[SavedFile, ...]:
         """Return the outputs of an attempt that the rerun which archived it has saved."""
         saved: str | None = self._db.value(SQL["saved"], attempt=attempt)

@@ -360,7 +360,7 @@ def _refuse_unapplied_actions(archive: Snapshot, record: RerunRecord, views: Seq
 def _decide_undo(archive: Snapshot, views: Sequence[UndoView]) -> list[RestoredJob]:
     """Return what an undo writes. Raise UndoRefused, also if an attempt that it needs was pruned."""
     restore = decide_undo(views)
-    if archive.reruns.has_pruned():
+    if archive.statistics.has_pruned():
         from rekindle.engine.retention.pruned import refuse_undo_of_pruned
 
         refuse_undo_of_pruned(archive, views)

@@ -92,7 +92,7 @@ def views_with_producers(archive: Snapshot, requests: Requests) -> tuple[Plannin
 def regenerate_for_waiting(archive: Transaction, workflow: int, now: float, exists: Exists) -> tuple[str, ...]:
     """After a revision: let the jobs run again whose temporary outputs are gone and are needed by jobs that have not
     started, and what they need in turn. Return the names of these jobs. `exists`: see `KnownPaths`."""
-    if not archive.reruns.has_removed_outputs():
+    if not archive.statistics.has_removed_outputs():
         return ()
     removed: dict[int, list[RemovedInput]] = {}
     for one in archive.temporary_outputs.needed_by_waiting(workflow):

@@ -17,7 +17,7 @@ def removed_paths(archive: Snapshot, subjects: Sequence[MeasuredAttempt]) -> Map
     """Return, by attempt, the paths that are not compared: of temporary outputs that the attempt wrote, or the live
     attempts of the jobs that its job needs, and that were removed. An output that is not temporary any more is
     compared: its job makes it again."""
-    if not archive.reruns.has_removed_outputs():
+    if not archive.statistics.has_removed_outputs():
         return {}
     found: dict[int, set[str]] = {}
     if removed := archive.temporary_outputs.removed_of([one.attempt for one in subjects]):

@@ -261,11 +261,3 @@ UPDATE job SET version = version + 1 WHERE id IN @jobs;
 -- name: workflows_of_jobs
 -- The workflows of jobs, with the number of these jobs.
 SELECT workflow, count(*) FROM job WHERE id IN @jobs GROUP BY workflow ORDER BY workflow;
-
--- name: has_removed_outputs
--- Whether any temporary output of the store was removed, or is to be.
-SELECT 1 FROM temporary_output LIMIT 1;
-
--- name: has_pruned
--- Whether any attempt of the store was ever pruned.
-SELECT 1 FROM prune LIMIT 1;
