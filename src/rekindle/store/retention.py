@@ -33,6 +33,7 @@ class PrunedAttempt(msgspec.Struct, frozen=True):
 
     attempt: int
     job: int
+    name: str  # the job's
     number: int
     prune: int
     at: float
@@ -106,6 +107,11 @@ class Retention:
         """Return which of these attempts were pruned, by id."""
         rows = self._db.named_rows(SQL["pruned"], attempts=as_set(attempts))
         return [PrunedAttempt(**row._asdict()) for row in rows]
+
+    def pruned_for_undo(self, rerun: int) -> list[PrunedAttempt]:
+        """Return the pruned attempts that undoing a rerun would bring back, or that the next attempts which it would
+        restore build on."""
+        return [PrunedAttempt(**row._asdict()) for row in self._db.named_rows(SQL["pruned_for_undo"], rerun=rerun)]
 
     def archived_workflows(self, before: float, only: int | None = None) -> list[ArchivedWorkflow]:
         """Return the workflows, or `only` this one, that were archived before a time and have no running attempt."""

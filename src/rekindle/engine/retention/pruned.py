@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,22 +9,16 @@ from rekindle.domain.errors import NotFound, UndoRefused
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt
-    from rekindle.domain.rerun.undo import UndoView
     from rekindle.store.archive import Snapshot
     from rekindle.store.retention import PrunedAttempt
 
 
-def refuse_undo_of_pruned(archive: Snapshot, views: Sequence[UndoView]) -> None:
+def refuse_undo_of_pruned(archive: Snapshot, rerun: int) -> None:
     """Raise UndoRefused, naming the job, if undoing a rerun would restore an attempt that was pruned, or a next attempt
     that builds on one."""
-    names: dict[int, str] = {}
-    for view in views:
-        following = view.restore.next
-        needed = (view.restore.attempt, following.resume_attempt, following.reuse_candidate, *view.archives)
-        names |= {attempt: view.name for attempt in needed if attempt is not None}
-    for one in archive.retention.pruned(names):
+    for one in archive.retention.pruned_for_undo(rerun):
         raise UndoRefused(
-            f"attempt {one.number} of `{names[one.attempt]}`, which the undo would bring back, {_was_pruned(one)}",
+            f"attempt {one.number} of `{one.name}`, which the undo would bring back, {_was_pruned(one)}",
             hint="nothing was undone; what runs again now: rekindle why",
         )
 

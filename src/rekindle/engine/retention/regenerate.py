@@ -9,7 +9,7 @@ import msgspec
 
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.graph import descendants
-from rekindle.domain.rerun.plan import JobGraph, Reason, ReasonKind
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
 from rekindle.engine.fan_outs import planning_views
@@ -17,8 +17,9 @@ from rekindle.engine.fan_outs import planning_views
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from rekindle.domain.rerun.plan import JobView, RerunPlan
+    from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.domain.rerun.resolve import Exists
+    from rekindle.domain.rerun.views import JobGraph, JobTable, JobView
     from rekindle.store.archive import Snapshot, Transaction
     from rekindle.store.temporary_outputs import RemovedInput
 
@@ -56,7 +57,7 @@ class Producers(msgspec.Struct, frozen=True):
         return list(found.values())
 
 
-PlanningViews = tuple["Mapping[int, JobView]", JobGraph, "Mapping[int, JobView]"]
+PlanningViews = tuple["JobTable", "JobGraph", "Mapping[int, JobView]"]
 """(views, graph, views by earlier definitions), as `planning_views` returns them."""
 
 

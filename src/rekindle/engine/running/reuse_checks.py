@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.canaries import resolve_canaries
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.measure import AttemptMeasures
@@ -82,7 +83,10 @@ class ReuseChecker:
 
             measured = measure_attempts(archive, {job.id: job.reuse_candidate for job in jobs}, self._environment)
             removed = archive.temporary_outputs.removed_of([job.reuse_candidate for job in jobs])
-        self._pool = self._pool or ThreadPoolExecutor(1, "checks")
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1, "checks")
         self._future = self._pool.submit(self._check, jobs, measured, {one.attempt for one in removed})
         self._future.add_done_callback(lambda _: self._wake())
 

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.changes.differences import code_reasons, environment_part_reasons, environment_parts
 from rekindle.domain.changes.fingerprints import (
     ABSENT,
     Baseline,
-    EnvironmentPart,
     FileContent,
     FileFingerprints,
     FileRecord,
@@ -33,13 +31,10 @@ from rekindle.domain.changes.staleness import (
     variable_reasons,
 )
 from rekindle.domain.changes.template_uses import functions_called
-from rekindle.domain.errors import RekindleError
-from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.domain.texts.function_source import shown_call
 from rekindle.domain.texts.patterns import glob_base, is_glob
-from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.staleness.contents import (
     ContentRequests,
     EnvironmentLookup,
@@ -50,6 +45,7 @@ from rekindle.engine.staleness.contents import (
     VariableDigests,
 )
 from rekindle.engine.staleness.definitions import AttemptDefinitions, DefinitionComparison
+from rekindle.engine.staleness.environments import EnvironmentLookups, SharedComparisons
 from rekindle.engine.staleness.implicit_inputs import (
     FanOutItems,
     JobOutputs,
@@ -60,7 +56,6 @@ from rekindle.engine.staleness.implicit_inputs import (
 )
 from rekindle.engine.staleness.needs import NeedComparison, compare_needs
 from rekindle.engine.staleness.removed_outputs import NO_PATHS, removed_paths
-from rekindle.files.dependencies import DEFAULT_PATH, program_file
 
 if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot
@@ -100,6 +95,8 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
     requests: ContentRequests
     known: Mapping[str, FileRecord]  # digests from the last time that files were read
     accepted: Mapping[int, int]  # by attempt: the `accept` rerun whose basis it is measured by
+    needed: Collection[int]  # the jobs whose results are compared
+    named: bool  # whether what other jobs wrote decides which files count
     _measures: tuple[_AttemptMeasure, ...]
     _needs: NeedComparison
     _environment: Mapping[str, str]
@@ -108,7 +105,7 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
     def assess(self, contents: FileContents) -> dict[int, Assessment]:
         """Return, by job, whether rerunning would produce the same result as the attempt. `contents` must be the answer
         to `requests`."""
-        variables, comparisons = VariableDigests(self._environment), _SharedComparisons()
+        variables, comparisons = VariableDigests(self._environment), SharedComparisons()
         found = {}
         for one in self._measures:
             job, attempt = one.subject.job, one.subject.attempt
@@ -211,7 +208,7 @@ def measure_attempts(
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     removed = removed_paths(archive, subjects)
     measures = []
-    lookups = _EnvironmentLookups(environment)
+    lookups = EnvironmentLookups(environment)
     for one in subjects:
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
         code = basis.code if basis else sources.get(one.code or "")
@@ -219,20 +216,32 @@ def measure_attempts(
         gone = removed.get(one.attempt, NO_PATHS)
         measure = _measure_attempt(one, definitions, recorded, code, whole, gone)
         if code:
-            measure.environment = lookups.of(code, measure, definitions.directory(one.workflow))
+            measure.environment = lookups.of(
+                code, measure.made.now.body, one.overrides, definitions.directory(one.workflow)
+            )
         if recorded is not None:
             items = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
             measure.fan_outs = tuple(each for each in items if not is_within(each.wanted.path, gone))
         measures.append(measure)
     requests = _content_requests(measures)
-    known = archive.fingerprints.known_files([*requests.content, *lookups.files])
+    known = known_records(archive, requests, lookups.files)
+    by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
+    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
+    written = job_outputs(archive, naming)
+    return AttemptMeasures(
+        requests, known, by_rerun, needs.jobs, bool(naming), tuple(measures), needs, environment, written
+    )
+
+
+def known_records(archive: Snapshot, requests: ContentRequests, files: Collection[str] = ()) -> dict[str, FileRecord]:
+    """Return the digests from the last time that what is requested was read, and `files`."""
+    wanted = [*requests.content, *files]
+    known = archive.fingerprints.known_files(wanted) if wanted else {}
     folders = [path for path in requests.content if path not in known]
     folders += {one.path if one.pattern is None else glob_base(one.path, one.pattern) for one in requests.sets}
     if folders:
         known |= archive.fingerprints.known_below(folders)
-    by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
-    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
-    return AttemptMeasures(requests, known, by_rerun, tuple(measures), needs, environment, job_outputs(archive, naming))
+    return known
 
 
 def _measure_attempt(
@@ -392,7 +401,7 @@ def _compared_definition(one: _AttemptMeasure) -> Iterable[ComparedPart]:
 
 
 def _external_reasons(
-    one: _AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: _SharedComparisons
+    one: _AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: SharedComparisons
 ) -> list[Reason]:
     """Return the differences in files, code and variables outside the store."""
     reasons: list[Reason] = []
@@ -442,57 +451,3 @@ def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: Var
         tuple(each for kind, each in seen if kind is wanted) for wanted in (ReasonKind.INPUT, ReasonKind.OUTPUT)
     )
     return FileFingerprints((*inputs, *implicit), outputs, env, made=one.prints.made)
-
-
-class _SharedComparisons(msgspec.Struct):
-    """Comparisons of code and environments, each made once for attempts that share it."""
-
-    known: dict[tuple[int, int], tuple[Reason, ...]] = msgspec.field(default_factory=dict)
-
-    def code(self, then: Mapping[str, str], now: Mapping[str, str]) -> tuple[Reason, ...]:
-        """Return CODE reasons."""
-        key = id(then), id(now)
-        if key not in self.known:
-            self.known[key] = tuple(code_reasons(then, now))
-        return self.known[key]
-
-    def environment(
-        self, then: Mapping[EnvironmentLookup, str], now: Mapping[EnvironmentLookup, str]
-    ) -> tuple[Reason, ...]:
-        """Return ENVIRONMENT reasons."""
-        key = id(then), id(now)
-        if key not in self.known:
-            self.known[key] = tuple(
-                environment_part_reasons({each.part: (value, now[each]) for each, value in then.items()})
-            )
-        return self.known[key]
-
-
-class _EnvironmentLookups(msgspec.Struct):
-    """The recorded environments of attempts, and where to look up each part now. `files`: the recorded program
-    files."""
-
-    environment: Mapping[str, str]
-    files: set[str] = msgspec.field(default_factory=set)
-    known: dict[tuple[int, int, str | None, str], dict[EnvironmentLookup, str]] = msgspec.field(default_factory=dict)
-
-    def of(self, recorded: Mapping[str, str], one: _AttemptMeasure, directory: str) -> Mapping[EnvironmentLookup, str]:
-        """Return the environment in a recording of code."""
-        body, overrides = one.made.now.body, one.subject.overrides
-        key = (id(recorded), id(body), overrides, directory)
-        if key not in self.known:
-            text = {**body.env, **decode_overrides(overrides).env}.get(
-                "PATH", self.environment.get("PATH", DEFAULT_PATH)
-            )
-            found = environment_parts(recorded)
-            self.known[key] = {self._surrounding(part, text, directory): value for part, value in found.items()}
-            self.files |= {program_file(value) for part, value in found.items() if part.kind == "program"}
-        return self.known[key]
-
-    def _surrounding(self, part: EnvironmentPart, path: str, directory: str) -> EnvironmentLookup:
-        if part.kind != "program":
-            return EnvironmentLookup(part)
-        try:
-            return EnvironmentLookup(part, render_text(path, {"env": self.environment}), directory)
-        except RekindleError:  # PATH uses a value that only a job has
-            return EnvironmentLookup(part, self.environment.get("PATH", DEFAULT_PATH), directory)

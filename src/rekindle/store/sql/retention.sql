@@ -123,10 +123,25 @@ ORDER BY removal.attempt LIMIT :limit;
 -- The files of these attempts are removed.
 DELETE FROM removal WHERE attempt IN @attempts;
 
+-- name: pruned_columns
+-- An attempt that was pruned, and by which prune.
+attempt.id AS attempt, attempt.job, job.name, attempt.number, prune.id AS prune, prune.at, prune.logs;
+
 -- name: pruned
 -- Which of some attempts were pruned, and when.
-SELECT attempt.id AS attempt, attempt.job, attempt.number, prune.id AS prune, prune.at, prune.logs
-FROM attempt JOIN prune ON prune.id = attempt.pruned_by WHERE attempt.id IN @attempts ORDER BY attempt.id;
+SELECT {pruned_columns} FROM attempt JOIN prune ON prune.id = attempt.pruned_by JOIN job ON job.id = attempt.job
+WHERE attempt.id IN @attempts ORDER BY attempt.id;
+
+-- name: pruned_for_undo
+-- Pruned attempts that undoing a rerun would bring back, or that the next attempts which it would restore build on.
+SELECT {pruned_columns}
+FROM rerun_job JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
+    JOIN attempt ON attempt.id IN (
+        rerun_job.attempt, rerun_job.own, CAST(json_extract(rerun_change.next_before, '$.resume_attempt') AS BIGINT),
+        CAST(json_extract(rerun_change.next_before, '$.reuse_candidate') AS BIGINT)
+    )
+    JOIN prune ON prune.id = attempt.pruned_by JOIN job ON job.id = attempt.job
+WHERE rerun_job.rerun = :rerun ORDER BY attempt.id;
 
 -- name: attempts_of_workflows
 -- The attempts of workflows.
