@@ -181,7 +181,7 @@ def test_after_any_history_with_prunes_all_is_answered_or_refused_by_name(
         sorted(edges),
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch().context() as patch:
-        patch.setattr("rekindle.engine.running.reuse_checks.ThreadPoolExecutor", InlineExecutor)
+        patch.setattr("concurrent.futures.ThreadPoolExecutor", InlineExecutor)
         opened = open_session(str(Path(folder) / ".rekindle"))
         session = Session(opened.store, FakeClock())
         try:

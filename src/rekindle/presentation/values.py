@@ -180,8 +180,7 @@ class Attempt(Value, frozen=True):
         revision: The revision of the workflow.
         pinned: Whether it used the definition of an earlier attempt, `pinned_to`.
         builds_on: The attempt whose steps it keeps.
-        archived: Whether a rerun has archived it, `archived_by`.
-        pruned: Whether a prune has removed its content, `pruned_by`.
+        archived: Whether a rerun has archived it, `archived_by`; `pruned`: a prune removed its content, `pruned_by`.
         partial: Whether it went on with a part of a fan-out's items.
         modified: Whether it ran with other parameters or resources than the definition's, `overrides`.
         retry: The number, limit and cause of an automatic retry.

@@ -7,7 +7,6 @@ meanwhile gets its output back: an output is removed only as long as the attempt
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rekindle.domain.changes.fingerprints import ABSENT, FileFingerprints
@@ -18,6 +17,8 @@ from rekindle.engine.staleness.needs import compare_needs
 from rekindle.journal.output_removal import move_aside, move_back, remove_aside
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
 
@@ -125,7 +126,10 @@ class TemporaryRemover:
             roots = _roots(archive, [attempt for attempt, *_ in pending])
         if not pending:
             return
-        self._pool = self._pool or ThreadPoolExecutor(1, "temporary")
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1, "temporary")
         moved, failed = set[_Pending](), set[_Pending]()
         for attempt, name, path, is_live in pending:
             try:
