@@ -10,8 +10,9 @@ import pytest
 from cli_shell import Shell
 
 from rekindle import Client, PlanRefused, RekindleError
-from rekindle.presentation.batch_values import RerunDetails, WorkflowDiff
-from rekindle.presentation.values import AttemptDetails, AttemptDiff, JobDetails, Value
+from rekindle.presentation.batch_values import RerunDetails
+from rekindle.presentation.comparison_values import AttemptDiff, WorkflowDiff
+from rekindle.presentation.values import AttemptDetails, JobDetails, Value
 
 SWEEP = """
 name: wide

@@ -21,15 +21,14 @@ from rekindle.presentation import answers, documents
 from rekindle.presentation.batch_values import (
     Rerun,
     RerunDetails,
-    RunComparison,
     StoreCheck,
     StoredWorkflow,
     Token,
     WorkflowDetails,
-    WorkflowDiff,
 )
+from rekindle.presentation.comparison_values import AttemptDiff, RunComparison, WorkflowDiff
 from rekindle.presentation.row_lists import RowList
-from rekindle.presentation.values import Attempt, AttemptDetails, AttemptDiff, Job, JobDetails, Log
+from rekindle.presentation.values import Attempt, AttemptDetails, Job, JobDetails, Log
 from rekindle.query.job_keys import parse_job_words
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from rekindle.engine.results import PageRequest
 from rekindle.engine.session import Session, open_session
 from rekindle.presentation import answers
 from rekindle.presentation.batch_values import Event, Explanation, FailureGroup, FlakyJob, WorkflowStatus
+from rekindle.presentation.comparison_values import Lineage
 from rekindle.presentation.row_lists import RowList
-from rekindle.presentation.values import Lineage
 
 _ALL = PageRequest()
 

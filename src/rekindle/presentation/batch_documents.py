@@ -10,7 +10,7 @@ import msgspec
 from rekindle.presentation import documents, revisions
 
 if TYPE_CHECKING:
-    from rekindle.domain.batches.canaries import CanaryGroup
+    from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
     from rekindle.domain.batches.flakiness import Flakiness
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
     from rekindle.domain.models import FailureGroup, PartialOfFailure
@@ -87,7 +87,7 @@ def _flaky_job(one: Flakiness, row: JobRow) -> dict[str, Any]:
 def planned_rerun(found: PlannedRerun, applied: AppliedRerun | None = None) -> dict[str, Any]:
     """Return a planned rerun with its canaries and its submission; with `applied`, as it was applied."""
     document = documents.plan(found.plan, applied.rerun if applied else None)
-    document["canaries"] = [documents.canary_choice(one) for one in found.canaries]
+    document["canaries"] = [canary_choice(one) for one in found.canaries]
     if found.planned_submission is None:
         return document
     submitted = revisions.preview_json(found.planned_submission.preview)
@@ -167,4 +167,13 @@ def _round(one: RoundReport) -> dict[str, Any]:
         "rerun": one.rerun,
         "jobs": one.jobs,
         "stopped": dict(one.stopped),
+    }
+
+
+def canary_choice(one: CanaryChoice) -> dict[str, Any]:
+    """Return a canary group of a plan."""
+    return {
+        "signature": one.signature,
+        "canaries": [job for job, _ in one.canaries],
+        "waits": [job for job, _ in one.waits],
     }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003  fields of Structs
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.rerun.plan import RerunPlan  # noqa: TC001  a field of a Struct
 from rekindle.presentation.values import StateName, Value
 
@@ -246,61 +244,6 @@ class WorkflowDetails(WorkflowStatus, frozen=True):
     on: dict[str, str]
     templates: list[dict[str, Any]]
     revisions: list[WorkflowRevision]
-
-
-class WorkflowDiff(Value, frozen=True):
-    """What differs between two revisions of a workflow, or from a spec file.
-
-    Attributes:
-        workflow: Its id.
-        name: Its name.
-        before: The earlier revision.
-        after: The later revision.
-        spec: The spec file, in place of a later revision.
-        unchanged: Whether nothing differs.
-        added: Names of added jobs.
-        retired: Names of jobs that are left out.
-        changed: Names of changed jobs.
-        params: Changed parameters.
-        changes: Changed fields, by template.
-        needs: Needs that jobs gained or lost.
-    """
-
-    workflow: int
-    name: str
-    before: int = msgspec.field(name="from")
-    after: int | None = msgspec.field(name="to")
-    spec: str | None
-    unchanged: bool
-    added: list[str]
-    retired: list[str]
-    changed: list[str]
-    params: list[dict[str, Any]]
-    changes: list[dict[str, Any]]
-    needs: list[dict[str, Any]]
-
-
-class RunComparison(Value, frozen=True):
-    """Where two workflows part.
-
-    Attributes:
-        a: The first workflow.
-        b: The second workflow.
-        same: How many jobs are the same in both.
-        parted: Jobs that differ, a needed job before those that need it. `first` is true where the workflows part:
-            nothing that the job got from others explains the difference.
-        only_a: Names of jobs that only the first has.
-        only_b: Names of jobs that only the second has.
-        not_compared: Names of jobs that have not run in both.
-    """
-
-    a: int
-    b: int
-    same: int
-    parted: list[dict[str, Any]]
-    only_a: list[str]
-    only_b: list[str]
-    not_compared: list[str]
 
 
 class Rerun(Value, frozen=True):

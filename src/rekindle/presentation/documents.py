@@ -18,7 +18,7 @@ from rekindle.domain.texts.display import mask_document, mask_env, mask_matrix, 
 from rekindle.presentation import words
 
 if TYPE_CHECKING:
-    from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
+    from rekindle.domain.batches.canaries import CanaryGroup
     from rekindle.domain.changes.fingerprints import FileContent
     from rekindle.domain.definition import Each, JobTemplate, Resources
     from rekindle.domain.errors import RefusedJob
@@ -475,15 +475,6 @@ def resources(one: Resources) -> Mapping[str, Any]:
         "time": one.time,
         "licences": dict(one.licences),
         "options": list(one.options),
-    }
-
-
-def canary_choice(one: CanaryChoice) -> dict[str, Any]:
-    """Return a canary group of a plan."""
-    return {
-        "signature": one.signature,
-        "canaries": [job for job, _ in one.canaries],
-        "waits": [job for job, _ in one.waits],
     }
 
 

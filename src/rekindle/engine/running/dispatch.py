@@ -153,6 +153,12 @@ class Dispatcher:
         return self.absent > 0 or any(worker.idle for worker in self.workers.values())
 
     @property
+    def running(self) -> list[str]:
+        """The names of the jobs that workers run."""
+        busy = (worker for worker in self.workers.values() if not worker.idle)
+        return [next(iter(worker.in_flight.values())).assignment.name for worker in busy]
+
+    @property
     def busy(self) -> bool:
         """Return whether any worker has attempts."""
         return any(not worker.idle for worker in self.workers.values())

@@ -471,18 +471,14 @@ class RunnerLoop:
 
     @property
     def _report_due(self) -> float:
-        """Return the time of the next progress report (monotonic): infinity while nothing runs, and nothing has changed
-        since the last one."""
+        """Return when the next progress report is due (monotonic): never while nothing runs and nothing has changed."""
         if self._reporter and (self._dispatcher.busy or self._orphans or self._iterated >= self._reporter.reported):
             return self._reporter.due
         return math.inf
 
     def _report_progress(self) -> None:
-        if self._reporter is None or time.monotonic() < self._report_due:
-            return
-        busy = [worker for worker in self._dispatcher.workers.values() if not worker.idle]
-        running = [next(iter(worker.in_flight.values())).assignment.name for worker in busy]
-        self._reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
+        if self._reporter is not None and time.monotonic() >= self._report_due:
+            self._reporter.report(self._statistics, self._dispatcher.running, delayed=self._retry_timer.is_set)
 
     def _report(self) -> WorkReport:
         stuck = dict(self._stuck())
@@ -496,8 +492,7 @@ class RunnerLoop:
         timed_out = self._timed_out and left
         report = self._statistics.report(counts, interrupted=interrupted, timed_out=timed_out)
         first = self._interrupts.first if interrupted or self._time_left.ended is None else None
-        stopped = self._stop.is_stopped
-        return replace(report, stuck=named, canaries=tuple(decided), signal=first, stopped=stopped)
+        return replace(report, stuck=named, canaries=tuple(decided), signal=first, stopped=self._stop.is_stopped)
 
     def _stuck(self) -> list[tuple[int, tuple[int, ...]]]:
         """Return (job, pids) of orphaned attempts whose processes cannot be killed, within the runner's scope."""
