@@ -116,7 +116,8 @@ class Jobs:
         Return the jobs that have changed, by workflow; those of a workflow by id."""
         name = "held" if reason is None else "held_otherwise" if instead else "not_held"
         values = {"reason": reason} if name == "held_otherwise" else {}
-        ordered, changed = sorted(ids), dict[int, array[int]]()
+        ordered = sorted(ids)
+        changed: dict[int, array[int]] = {}
         for at in range(0, len(ordered), _TOGETHER):
             rows = self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
             for job, workflow in rows:

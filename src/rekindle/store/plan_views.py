@@ -118,7 +118,7 @@ class PlanViews:
 
 
 _COMMON, _NEXT = 6, 8
-"""In a row of `full_views`: the first column that decides of which kind a job is, and that of its next attempt."""
+"""In a row of `full_views`: the first column that decides the kind of a job, and that of its next attempt."""
 
 
 def _read_kinds(database: Database, wanted: ValueSet, selected: Sequence[int]) -> JobTable:

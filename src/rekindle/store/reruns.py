@@ -105,7 +105,7 @@ class Reruns:
         return rerun
 
     def _insert_jobs(self, rerun: int, jobs: PlannedJobs, restores: Collection[int] | None) -> list[int]:
-        """Write the jobs of a plan and their changes. `restores`: the jobs of which undo has more to restore than the
+        """Write the jobs of a plan and their changes. `restores`: the jobs for which undo restores more than the
         attempt; None: it restores nothing. Return the jobs whose overrides change."""
         found: dict[int, tuple[Restored, int | None]] = {}
         if restores:
@@ -294,8 +294,8 @@ class Reruns:
         return bool(self._moved(plan)[0])
 
     def _moved(self, plan: RerunPlan) -> tuple[list[int], list[int]]:
-        """Return the jobs that have changed since the plan was made, and those of which undo has more to restore than
-        the attempt."""
+        """Return the jobs that have changed since the plan was made, and those for which undo restores more than the
+        attempt."""
         wanted = dict(plan.reads)
         for one in plan.jobs.sets:
             wanted.update(zip(one.ids, one.versions, strict=True))
@@ -308,8 +308,8 @@ class Reruns:
         return sorted(wanted), restores
 
     def _refuse_outdated(self, plan: RerunPlan) -> list[int]:
-        """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs of which
-        undo has more to restore than the attempt."""
+        """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs for
+        which undo restores more than the attempt."""
         moved, restores = self._moved(plan)
         if not moved:
             return restores
