@@ -118,7 +118,7 @@ class Jobs:
         values = {"reason": reason} if name == "held_otherwise" else {}
         ordered = sorted(ids)
         changed: dict[int, array[int]] = {}
-        for at in range(0, len(ordered), _TOGETHER):
+        for at in range(0, max(1, len(ordered)), _TOGETHER):
             rows = self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
             for job, workflow in rows:
                 changed.setdefault(workflow, array("q")).append(job)

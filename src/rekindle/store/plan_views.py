@@ -38,7 +38,8 @@ class PlanViews:
         among them.
 
         A job that is only a parent has nothing but its name, state and version. The steps and folders of attempts are
-        read of selected jobs. Jobs that the actions of these jobs have held or canceled are included, wherever they are.
+        read of selected jobs. Jobs that the actions of these jobs have held or canceled are included, wherever they
+        are.
         """
         database = self._db
         starts = [job for job in selected if job not in alone]
