@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -49,6 +48,8 @@ _JSON_NAMES = {"take": "workdir", "reuse_candidate": "reserve"}
 
 def next_attempt_to_json(value: NextAttempt) -> dict[str, Any]:
     """Return the keys that a plan's JSON has for a next attempt."""
+    import json
+
     document = {_JSON_NAMES.get(name, name): each for name, each in asdict(value).items()}
     if isinstance(value.subtasks, tuple):
         document["subtasks"] = list(value.subtasks)
@@ -59,6 +60,8 @@ def next_attempt_to_json(value: NextAttempt) -> dict[str, Any]:
 
 def next_attempt_values(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the next attempt that `next_attempt_to_json` encoded; other keys are ignored."""
+    import json
+
     values = {name: document[_JSON_NAMES.get(name, name)] for name in NextAttempt.__struct_fields__}
     if values["take"] == "new":
         values["take"] = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,9 +41,11 @@ def iso(at: float | None) -> str | None:
     """Return a time as ISO 8601 in UTC, to the millisecond."""
     if at is None:
         return None
-    second = math.floor(at)
-    microseconds = round((at - second) * 1e6)
-    return f"{_iso_second(second + microseconds // 1_000_000)}.{microseconds // 1_000 % 1_000:03d}Z"
+    second, millisecond = divmod(round(at * 1e6) // 1_000, 1_000)
+    return _iso_second(second) + _MILLISECONDS[millisecond]
+
+
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1_000))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,8 @@ def jobs_text(template: str, jobs: Sequence[str]) -> str:
 
 def text_diff(before: str, after: str) -> Iterable[str]:
     """Yield a unified diff of two texts, without headers. Lines are not shortened."""
+    import difflib
+
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=1, lineterm="")
     for line in list(lines)[2:]:
         if line.startswith("@@"):

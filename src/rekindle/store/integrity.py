@@ -7,12 +7,10 @@ type and form cannot be recognised.
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import cache
 from typing import Any
-
-import msgspec
 
 from rekindle.domain.batches.canaries import GroupOutcome
 from rekindle.domain.batches.supervision_report import SupervisionReport
@@ -30,7 +28,7 @@ from rekindle.journal.encoding import json_reader
 from rekindle.store.database import UNREADABLE, Database
 from rekindle.store.derived import misclassified
 from rekindle.store.queries import load
-from rekindle.store.revisions import RevisionDelta
+from rekindle.store.revisions import read_delta
 from rekindle.store.rows import STATES
 from rekindle.store.schema import migrations
 from rekindle.store.sqlite_connection import DAMAGE_HINT
@@ -132,6 +130,7 @@ _Column = tuple[str, str, bool, bool, Check | None]
 """(name, declared type, whether it may be null, whether it is in the primary key, the decoder of its values)."""
 
 
+@cache
 def table_columns() -> dict[str, list[_Column]]:
     """Return the columns of each table as the migrations make them: those of a damaged store may differ."""
     found: dict[str, list[_Column]] = {}
@@ -241,7 +240,7 @@ _DECODERS: Mapping[str, Check] = {
     "hook_delivery.hook": _json(Hook),
     "hook_delivery.document": _MAPPING,
     "hook_delivery.owner": _json(ProcessIdentity),
-    "revision.earlier": lambda value: msgspec.json.decode(zlib.decompress(value), type=RevisionDelta),
+    "revision.earlier": read_delta,
     "resource_class.licences": _json(list[list[str | int]]),
     "template.body": _json(JobTemplate),
     "job.binding": _MAPPING,

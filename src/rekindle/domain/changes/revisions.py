@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -136,6 +136,44 @@ class RevisedJob(msgspec.Struct, frozen=True):
     version: int  # before the revision
     before: State
     reasons: tuple[Reason, ...]
+
+
+_Stored = TypeVar("_Stored")
+_Defined = TypeVar("_Defined")
+
+
+def pair_by_name(
+    stored: Iterable[tuple[str, _Stored]], defined: Iterable[tuple[str, _Defined]]
+) -> Iterator[tuple[_Stored | None, _Defined | None]]:
+    """Yield what has the same name in both, and at the end, in order, what has no counterpart. Names are there once.
+
+    Memory grows with how far two of one name are apart, not with their number: most revisions keep the order of jobs.
+    """
+    left: dict[str, _Stored] = {}
+    right: dict[str, _Defined] = {}
+    ones, others = iter(stored), iter(defined)
+    one, other = next(ones, None), next(others, None)
+    while one is not None or other is not None:
+        if one is not None and other is not None and one[0] == other[0]:
+            yield one[1], other[1]
+            one, other = next(ones, None), next(others, None)
+        elif one is not None and one[0] in right:
+            yield one[1], right.pop(one[0])
+            one = next(ones, None)
+        elif other is not None and other[0] in left:
+            yield left.pop(other[0]), other[1]
+            other = next(others, None)
+        else:
+            if one is not None:
+                left[one[0]] = one[1]
+                one = next(ones, None)
+            if other is not None:
+                right[other[0]] = other[1]
+                other = next(others, None)
+    for some in left.values():
+        yield some, None
+    for more in right.values():
+        yield None, more
 
 
 def revision_reason(kind: ReasonKind, revision: int, **detail: Any) -> Reason:

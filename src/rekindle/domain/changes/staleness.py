@@ -7,7 +7,6 @@ variables count only if the definition uses them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -276,6 +275,8 @@ def result_digest(attempt: int, result: str | None, outputs: Iterable[FileConten
     made = sorted((one.name, one.digest) for one in outputs)
     if result is None and not made:
         return f"{OPAQUE_PREFIX}{attempt}"
+    import hashlib
+
     return hashlib.blake2b(json.dumps([result, made]).encode(), digest_size=16).hexdigest()
 
 

@@ -110,6 +110,10 @@ DELETE FROM supervision WHERE workflow = :workflow;
 -- The deliveries of its hooks.
 DELETE FROM hook_delivery WHERE workflow = :workflow;
 
+-- name: delete_assessments
+-- What was found of its blocks of jobs.
+DELETE FROM assessment WHERE workflow = :workflow;
+
 -- name: delete_events
 -- Its events.
 DELETE FROM event WHERE workflow = :workflow;

@@ -78,11 +78,3 @@ WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_ex
 -- When attempts of workflows ran. A running attempt has no end yet.
 SELECT workflow, started, coalesce(ended, 1e18) AS ended FROM attempt
 WHERE workflow IN @workflows AND started IS NOT NULL ORDER BY workflow, started;
-
--- name: pending
--- The counts of jobs that have not started, by workflow and resource class.
-SELECT workflow_count.workflow, workflow_count.resource_class, sum(workflow_count.n) AS n
-FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
-WHERE workflow_count.state IN (0, 1) AND workflow.archived IS NULL
-GROUP BY workflow_count.workflow, workflow_count.resource_class HAVING sum(workflow_count.n) > 0
-ORDER BY workflow_count.workflow, workflow_count.resource_class;

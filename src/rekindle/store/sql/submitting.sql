@@ -88,12 +88,21 @@ DELETE FROM edge WHERE parent = :parent AND child = :child;
 SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 
+-- name: submitted_columns
+-- A job as a revision compares it.
+job.id, job.name, job.template, job.binding, job.retired, job.next_attempt, job.state, job.version, job.when_finished;
+
 -- name: submitted_jobs
--- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
-SELECT id, name, template, binding, retired, next_attempt, state, version,
-    when_finished
-FROM job
-WHERE workflow = :workflow AND added_by IS NULL;
+-- The jobs of a workflow that no action added, retired ones included. Read in the order of ids (`+`), which is that of
+-- the definition, not by the index of names.
+SELECT {submitted_columns} FROM job
+WHERE job.id BETWEEN (SELECT min(id) FROM job WHERE workflow = :workflow)
+    AND (SELECT max(id) FROM job WHERE workflow = :workflow)
+    AND +job.workflow = :workflow AND job.added_by IS NULL ORDER BY job.id;
+
+-- name: some_submitted_jobs
+-- These jobs, as a revision compares them.
+SELECT {submitted_columns} FROM job WHERE job.id IN @jobs;
 
 -- name: keep_binding
 -- Before a job gets other matrix values: its attempts keep those that they ran with.
