@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.batches.supervision import Guards, RerunCandidate, RoundDecision, decide_round
-from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
 from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView
@@ -18,6 +17,7 @@ from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Status
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.testing.simulator.cluster import Cluster
     from rekindle.testing.simulator.workload import Workload
 
