@@ -1,4 +1,4 @@
-"""Reruns of the failed jobs of a large store, and holds of half of its jobs, beside bare SQL that writes as many rows."""
+"""Reruns of the failed jobs of a large store, and holds of half of its jobs, beside bare SQL for as many rows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MODULES = (
     *sorted((SOURCE / "presentation").glob("*.py")),
     *sorted((SOURCE / "cli" / "commands").glob("*.py")),
     SOURCE / "cli" / "output" / "json_output.py",
-    SOURCE / "domain" / "rerun" / "plan.py",
+    SOURCE / "domain" / "rerun" / "plan_json.py",
     SOURCE / "domain" / "rerun" / "request.py",
     SOURCE / "domain" / "retry.py",
     SOURCE / "dialects" / "fireworks" / "dump_import.py",

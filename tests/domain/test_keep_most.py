@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rerun_views import C, F, K, R, graph, job, plan, plan_pairs, ran, world
 
-from rekindle.domain.rerun.planner import find_refused
 from rekindle.domain.rerun.request import KEEP_MOST, How, normalize_requests
+from rekindle.domain.rerun.selected import find_refused
 from rekindle.domain.rerun.views import FanOutView
 from rekindle.domain.subtasks import KnownSubtask
 

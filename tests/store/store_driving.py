@@ -172,8 +172,11 @@ def run(store: Store, workflow: int, failing: Iterable[str] = ()) -> None:
 
 def plan(store: Store, jobs: Sequence[int], how: How | None = None) -> RerunPlan:
     with store.read() as archive:
-        views, graph = archive.reruns.views(jobs)
-    return plan_rerun(views, graph, Requests(dict.fromkeys(jobs, how or How())))
+        views, graph = archive.plan_views.of(jobs)
+    requests = Requests(dict.fromkeys(jobs, how or How()))
+    decided = plan_rerun(views, graph, requests)
+    assert decided == plan_rerun(dict(views), graph, requests)  # sets of jobs that are alike are planned as each job is
+    return decided
 
 
 def apply(store: Store, decided: RerunPlan) -> int:

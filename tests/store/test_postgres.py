@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from store_driving import DIAMOND, apply, ids, plan, run, states, submit
+from store_driving import DIAMOND, apply, ids, plan, run, states, submit, undo
 
 from rekindle.domain.errors import BadValue, NotFound, StoreUnavailable, StoreVersion
 from rekindle.domain.models import ProcessIdentity
@@ -162,8 +162,25 @@ def test_a_store_of_a_newer_version_is_refused(store, store_url):
         open_store(store_url, create=False)
 
 
+PLANNED_JOBS = """INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, keeps, reasons, archives,
+    pointers, saved, stays, holds, releases, checked, next_attempt, changes, saves)
+SELECT planned.rerun, planned.job, planned.version, change.before, change.after, change.unmet, change.start,
+    change.keeps,
+    replace(change.reasons, '"job":-1',
+        '"job":' || coalesce(above.id, 0) || ',"name":"' || coalesce(above.name, '') || '"'),
+    replace(change.archives, '-1', CAST(coalesce(planned.own, 0) AS TEXT)),
+    CAST(json_build_object('attempt', planned.attempt, 'held', change.held, 'canceled', change.canceled <> 0,
+        'next', CAST(coalesce(change.next_before, '{{}}') AS json)) AS TEXT),
+    planned.saved, change.stays, change.holds, change.releases, planned.checked, change.next_attempt, change.changes,
+    change.saves
+FROM {source}.rerun_job AS planned JOIN {source}.rerun_change AS change
+    ON change.rerun = planned.rerun AND change.number = planned.change
+    LEFT JOIN {source}.job AS above ON above.id = planned.upstream"""
+
+
 def copy_as_first_version(store: Store, url: str) -> None:
-    """Copy rows of a store to a schema of the first version, whose counts and spans were columns of one row each."""
+    """Copy rows of a store to a schema of the first version, whose counts and spans were columns of one row each, and
+    whose jobs of reruns were whole."""
     place = place_of(url)
     driver = PostgresDriver(place.conninfo, place.schema, place.url)
     driver.begin(Access.WRITE)
@@ -179,13 +196,14 @@ def copy_as_first_version(store: Store, url: str) -> None:
             {"old": place.schema, "new": source, "table": table},
         ).fetchall()
         names = ", ".join(name for (name,) in columns)
-        driver.run_text(f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}.{table}")
+        copied = f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}.{table}"
+        driver.run_text(PLANNED_JOBS.format(source=source) if table == "rerun_job" else copied)
     driver.run_text("UPDATE meta SET value = '1' WHERE key = 'version'")
     driver.run_text(
         f"UPDATE workflow SET started = span.started, ended = span.ended FROM {source}.workflow_span AS span "
         "WHERE span.workflow = workflow.id"
     )
-    driver.continue_ids([])
+    driver.continue_ids(["event"])
     driver.commit(notify=True)
     driver.close()
 
@@ -197,12 +215,16 @@ def test_a_store_of_the_first_version_is_upgraded_and_goes_on(store, store_url, 
     older = new_store_url(postgres_server, tmp_path / ".rekindle")
     copy_as_first_version(store, older)
     with closing(open_store(older, create=False)) as upgraded:
-        wanted = every_row(store, without=("meta",))
-        assert every_row(upgraded, without=("meta",)) == wanted
+        others = ("meta", "rerun_job", "rerun_change")
+        assert every_row(upgraded, without=others) == every_row(store, without=others)
         with store.read() as new, upgraded.read() as old:
             assert old.workflows.span(workflow) == new.workflows.span(workflow) != (None, None)
             assert old.check() == []
+            assert list(old.reruns.get(1).plan.jobs) == list(new.reruns.get(1).plan.jobs)
         assert ids(upgraded, workflow) == ids(store, workflow)
+        undo(upgraded, 1)
+        assert states(upgraded, workflow)["left"] is State.FAILED
+        apply(upgraded, plan(upgraded, [ids(upgraded, workflow)["left"]]))
         run(upgraded, workflow)
         assert set(states(upgraded, workflow).values()) == {State.COMPLETED}
         with upgraded.read() as old:

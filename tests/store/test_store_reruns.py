@@ -44,7 +44,7 @@ def failed(store):
 def test_views_hold_selected_jobs_descendants_and_parents(store, failed):
     _, jobs = failed
     with store.read() as archive:
-        views, graph = archive.reruns.views([jobs["left"]])
+        views, graph = archive.plan_views.of([jobs["left"]])
     assert set(views) == set(jobs.values())
     assert graph.children[jobs["left"]] == [jobs["bottom"]]
     assert graph.parents[jobs["bottom"]] == [jobs["left"], jobs["right"]]
@@ -59,7 +59,7 @@ def test_views_render_declared_outputs_for_each_job(store):
     workflow = submit(store, {"a": []}, bindings={"a": {"k": 3}}, template={"a": made}, params={"p": "x"})
     jobs = ids(store, workflow)
     with store.read() as archive:
-        views, _ = archive.reruns.views([jobs["a"]])
+        views, _ = archive.plan_views.of([jobs["a"]])
     assert views[jobs["a"]].outputs == ("out/3-x-a.npz",)
 
 

@@ -313,7 +313,7 @@ class _ActionApplier:
         live = [job.id for job in self._archive.jobs.get(redefined) if job.attempt is not None]
         if not live:
             return
-        views, graph = self._archive.reruns.views(live)
+        views, graph = self._archive.plan_views.of(live)
         plan = plan_rerun(views, graph, Requests(dict.fromkeys(live, How())))
         if plan.jobs:
             request = {"jobs": live, "added_again_by": self._known.attempt}

@@ -64,9 +64,9 @@ def planning_views(
     """Return (views, graph, views by earlier definitions): all that the planner reads for these requests. `read`: the
     jobs, their descendants and the parents of both, for a caller with several requests of the same jobs."""
     alone = {job for job, how in requests.hows.items() if is_automatic(how)}
-    views, graph = read or archive.reruns.views(sorted(requests.hows), alone)
+    views, graph = read or archive.plan_views.of(sorted(requests.hows), alone)
     views = with_sources(archive, views, requests)
-    earlier = archive.reruns.defined_by(views, pinned_attempts(views, graph, requests))
+    earlier = archive.plan_views.defined_by(views, pinned_attempts(views, graph, requests))
     resumed = jobs_to_resume(requests)
     looked_at = resumed - alone
     earlier = {**earlier, **fan_outs_of(archive, earlier, resumed)}
@@ -78,7 +78,7 @@ def with_sources(archive: Snapshot, views: JobTable, requests: Requests) -> JobT
     named = {job: how.attempt for job, how in requests.hows.items() if how.attempt is not None}
     if not named:
         return views
-    found = archive.reruns.sources(sorted(set(named.values())))
+    found = archive.plan_views.sources(sorted(set(named.values())))
     sources = {job: view for attempt, (job, view) in found.items() if named.get(job) == attempt}
     return views.with_views(
         {job: msgspec.structs.replace(views[job], source=view) for job, view in sources.items() if job in views}

@@ -250,7 +250,7 @@ def _at_most(one: ExpectedCost) -> str:
 
 class TreeLine(msgspec.Struct, frozen=True):
     """A line of the tree: one job, or several similar ones. `again`: the jobs are printed above already. `more`: the
-    number of further similar jobs, of a plan with so many that only an example is listed; `ids` is then their text, and
+    number of further similar jobs, of a large plan, for which only an example is listed; `ids` is then their text, and
     `why` says what they need."""
 
     lead: str  # the branches in front of the name

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
     from rekindle.store.overviews import Overviews
+    from rekindle.store.plan_views import PlanViews
     from rekindle.store.queue import Queue, ReuseCandidates
     from rekindle.store.reruns import Reruns
     from rekindle.store.retention import Retention
@@ -60,6 +61,7 @@ REPOSITORIES = {
     "queue": "queue:Queue",
     "attempts": "attempts:Attempts",
     "reruns": "reruns:Reruns",
+    "plan_views": "plan_views:PlanViews",
     "canaries": "canaries:Canaries",
     "dynamic_actions": "dynamic_actions:DynamicActions",
     "subtasks": "attempts:Subtasks",
@@ -97,6 +99,7 @@ class Snapshot:
     queue: Queue
     attempts: Attempts
     reruns: Reruns
+    plan_views: PlanViews
     canaries: Canaries
     dynamic_actions: DynamicActions
     subtasks: Subtasks

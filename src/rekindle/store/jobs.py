@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -111,19 +112,19 @@ class Jobs:
         """Return the live attempts (without steps) of jobs, by job."""
         return live_attempts(self._db, ids)
 
-    def unlike(self, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> Iterator[tuple[int, int]]:
-        """Yield (job, workflow) of those jobs that `hold` for this reason, or with None for none, is to change, by id.
-        Jobs that are held keep their reason, unless `instead`."""
+    def hold(self, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> dict[int, array[int]]:
+        """Hold jobs for a reason, or with None release them. Jobs that are held keep their reason, unless `instead`.
+        Return the jobs that have changed, by workflow; those of a workflow by id."""
         name = "held" if reason is None else "held_otherwise" if instead else "not_held"
         values = {"reason": reason} if name == "held_otherwise" else {}
         ordered = sorted(ids)
-        for at in range(0, len(ordered), _TOGETHER):
-            yield from self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
-
-    def hold(self, ids: Sequence[int], reason: str | None) -> None:
-        """Hold jobs for a reason, or with None release them."""
-        for at in range(0, len(ids), _TOGETHER):
-            self._db.change(SQL["hold"], jobs=as_set(ids[at : at + _TOGETHER]), reason=reason)
+        changed: dict[int, array[int]] = {}
+        for at in range(0, max(1, len(ordered)), _TOGETHER):
+            rows = self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
+            for job, workflow in rows:
+                changed.setdefault(workflow, array("q")).append(job)
+            self._db.change(SQL["hold"], jobs=as_set(job for job, _ in rows), reason=reason)
+        return changed
 
     def count_held(self, workflow: int | None) -> dict[str, int]:
         """Return the number of held READY jobs by reason. Without `workflow`, archived workflows are left out."""

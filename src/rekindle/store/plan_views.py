@@ -27,43 +27,99 @@ if TYPE_CHECKING:
 SQL = load("reruns")
 
 
-def rerun_views(database: Database, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[JobTable, JobGraph]:
-    """Return the selected jobs, the descendants of all but those `alone`, and the parents of these, with the edges
-    among them.
+class PlanViews:
+    """What planning a rerun reads."""
 
-    A job that is only a parent has nothing but its name, state and version. The steps and folders of attempts are read
-    of selected jobs. Jobs that the actions of these jobs have held or canceled are included, wherever they are.
-    """
-    starts = [job for job in selected if job not in alone]
-    below = database.rows(SQL["reached"], jobs=as_set(starts)) if starts else ()
-    reached = sorted({*selected, *(job for (job,) in below)})
-    acting = sets_in_force(database, reached)
-    stopped = {patch.job for one in acting.values() for patch in one.patches if patch.kind in (CANCEL, HOLD)}
-    wanted = as_set(sorted({*reached, *stopped}))
-    children: dict[int, list[int]] = {}
-    for parent, child in database.stream(database.text(SQL["edges_into"]), {"jobs": wanted}):
-        if parent in children:
-            children[parent].append(child)
-        else:
-            children[parent] = [child]
-    views = _read_kinds(database, wanted, selected)
-    outside = sorted(children.keys() - views.keys())
-    lenient = views.any(lambda view: view.when_finished)
-    gave_up = given_up_among(database, outside) if outside and lenient else ()
-    kinds: dict[tuple[int, bool], int] = {}
-    for job, name, state, version in database.rows(SQL["parent_views"], jobs=as_set(outside)):
-        key = state, job in gave_up
-        if key not in kinds:
-            kinds[key] = len(views.kinds)
-            views.kinds.append(kind_of(JobView(job, name, STATES[state], version, given_up=key[1])))
-        views.rows[job] = kinds[key], name, version, OWN, 0, "{}"
-    return views.with_views({job: replace(views[job], action_set=one) for job, one in acting.items()}), JobGraph(
-        children
-    )
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def of(self, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[JobTable, JobGraph]:
+        """Return the selected jobs, the descendants of all but those `alone`, and the parents of these, with the edges
+        among them.
+
+        A job that is only a parent has nothing but its name, state and version. The steps and folders of attempts are
+        read of selected jobs. Jobs that the actions of these jobs have held or canceled are included, wherever they
+        are.
+        """
+        database = self._db
+        starts = [job for job in selected if job not in alone]
+        below = database.rows(SQL["reached"], jobs=as_set(starts)) if starts else ()
+        reached = sorted({*selected, *(job for (job,) in below)})
+        acting = sets_in_force(database, reached)
+        stopped = {patch.job for one in acting.values() for patch in one.patches if patch.kind in (CANCEL, HOLD)}
+        wanted = as_set(sorted({*reached, *stopped}))
+        children: dict[int, list[int]] = {}
+        for parent, child in database.stream(database.text(SQL["edges_into"]), {"jobs": wanted}):
+            if parent in children:
+                children[parent].append(child)
+            else:
+                children[parent] = [child]
+        views = _read_kinds(database, wanted, selected)
+        outside = sorted(children.keys() - views.keys())
+        lenient = views.any(lambda view: view.when_finished)
+        gave_up = given_up_among(database, outside) if outside and lenient else ()
+        kinds: dict[tuple[int, bool], int] = {}
+        for job, name, state, version in database.rows(SQL["parent_views"], jobs=as_set(outside)):
+            key = state, job in gave_up
+            if key not in kinds:
+                kinds[key] = len(views.kinds)
+                views.kinds.append(kind_of(JobView(job, name, STATES[state], version, given_up=key[1])))
+            views.rows[job] = kinds[key], name, version, OWN, 0, "{}"
+        views = views.with_views({job: replace(views[job], action_set=one) for job, one in acting.items()})
+        return views, JobGraph(children)
+
+    def sources(self, attempts: Sequence[int]) -> dict[int, tuple[int, AttemptView]]:
+        """Return (job, view) of attempts, live or archived, that a rerun may continue from."""
+        database = self._db
+        wanted = as_set(attempts)
+        rows = database.named_rows(SQL["sources"], attempts=wanted)
+        steps = _steps(database.rows(SQL["source_steps"], attempts=wanted))
+        folders = _folders(database, [(row.id, row.folder, row.builds_on) for row in rows])
+        return {
+            row.id: (
+                row.job,
+                AttemptView(row.id, STATES[row.state], row.cause, steps.get(row.id, ()), folders.get(row.id, ())),
+            )
+            for row in rows
+        }
+
+    def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
+        """Return the views of the jobs mapped to attempts, each with the definition of its attempt.
+
+        Resources and `aggregate` stay those of the latest definition. Dynamic actions in force change the parameters of
+        the earlier definition too.
+        """
+        database = self._db
+        definitions = _Definitions(database)
+        changes = parameter_changes(database, as_set(sorted(attempts)))
+        wanted = as_set(sorted(attempts.values()))
+        rows = {row.id: row for row in database.named_rows(SQL["defined_by"], attempts=wanted)}
+        found = {}
+        for job, attempt in attempts.items():
+            if attempt not in rows:
+                continue
+            view, row = views[job], rows[attempt]
+            names, body = definitions.template(row.template)
+            binding = view.binding if row.binding is None else row.binding
+            params = definitions.params(row.workflow, row.revision)
+            if job in changes:
+                params = effective_params(params, changes[job])
+            found[job] = replace(
+                view,
+                steps=names,
+                outputs=_outputs(body, job, view.name, binding, params) if body.outputs else (),
+                workdir=body.workdir,
+                binding=binding,
+                params=params,
+                env=body.env,
+                declared=tuple(body.outputs.values()),
+                template=row.template,
+            )
+        return found
 
 
 _COMMON, _NEXT = 6, 8
-"""In a row of `full_views`: the first column that decides of which kind a job is, and that of its next attempt."""
+"""In a row of `full_views`: the first column that decides the kind of a job, and that of its next attempt."""
 
 
 def _read_kinds(database: Database, wanted: ValueSet, selected: Sequence[int]) -> JobTable:
@@ -150,57 +206,6 @@ def _view(
         recovered=recovered == "recovery",
         rerun_forbidden=body.rerun_forbidden,
     )
-
-
-def attempt_views(database: Database, attempts: Sequence[int]) -> dict[int, tuple[int, AttemptView]]:
-    """Return (job, view) of attempts, live or archived, that a rerun may continue from."""
-    wanted = as_set(attempts)
-    rows = database.named_rows(SQL["sources"], attempts=wanted)
-    steps = _steps(database.rows(SQL["source_steps"], attempts=wanted))
-    folders = _folders(database, [(row.id, row.folder, row.builds_on) for row in rows])
-    return {
-        row.id: (
-            row.job,
-            AttemptView(row.id, STATES[row.state], row.cause, steps.get(row.id, ()), folders.get(row.id, ())),
-        )
-        for row in rows
-    }
-
-
-def views_defined_by(
-    database: Database, views: Mapping[int, JobView], attempts: Mapping[int, int]
-) -> dict[int, JobView]:
-    """Return the views of the jobs mapped to attempts, each with the definition of its attempt.
-
-    Resources and `aggregate` stay those of the latest definition. Dynamic actions in force change the parameters of
-    the earlier definition too.
-    """
-    definitions = _Definitions(database)
-    changes = parameter_changes(database, as_set(sorted(attempts)))
-    wanted = as_set(sorted(attempts.values()))
-    rows = {row.id: row for row in database.named_rows(SQL["defined_by"], attempts=wanted)}
-    found = {}
-    for job, attempt in attempts.items():
-        if attempt not in rows:
-            continue
-        view, row = views[job], rows[attempt]
-        names, body = definitions.template(row.template)
-        binding = view.binding if row.binding is None else row.binding
-        params = definitions.params(row.workflow, row.revision)
-        if job in changes:
-            params = effective_params(params, changes[job])
-        found[job] = replace(
-            view,
-            steps=names,
-            outputs=_outputs(body, job, view.name, binding, params) if body.outputs else (),
-            workdir=body.workdir,
-            binding=binding,
-            params=params,
-            env=body.env,
-            declared=tuple(body.outputs.values()),
-            template=row.template,
-        )
-    return found
 
 
 class _Definitions:

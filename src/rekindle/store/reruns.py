@@ -22,7 +22,6 @@ from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
 from rekindle.store.paths import with_checked, with_request, with_saved
-from rekindle.store.plan_views import attempt_views, rerun_views, views_defined_by
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rerun_rows import (
     NOTHING_TO_RESTORE,
@@ -38,7 +37,6 @@ from rekindle.store.rows import STATES, next_attempt_of
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import Baseline
-    from rekindle.domain.rerun.views import AttemptView, JobGraph, JobTable, JobView
     from rekindle.domain.states import State
 
 SQL = load("reruns")
@@ -50,24 +48,10 @@ _AUTOMATIC = ("retry", "recovery")
 
 
 class Reruns:
-    """Plans: what planning reads, and applied plans."""
+    """Applied plans."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-
-    def views(self, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[JobTable, JobGraph]:
-        """Return the selected jobs, all their descendants (none of those `alone`), and every parent of these, with the
-        edges among them."""
-        return rerun_views(self._db, selected, alone)
-
-    def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
-        """Return the views of the jobs mapped to an attempt, with the definition of that attempt (steps, outputs,
-        working directory, matrix values, parameters, environment)."""
-        return views_defined_by(self._db, views, attempts)
-
-    def sources(self, attempts: Sequence[int]) -> dict[int, tuple[int, AttemptView]]:
-        """Return (job, view) of attempts, live or archived, that a rerun may continue from."""
-        return attempt_views(self._db, attempts)
 
     def apply(
         self,
@@ -121,7 +105,7 @@ class Reruns:
         return rerun
 
     def _insert_jobs(self, rerun: int, jobs: PlannedJobs, restores: Collection[int] | None) -> list[int]:
-        """Write the jobs of a plan and their changes. `restores`: the jobs of which undo has more to restore than the
+        """Write the jobs of a plan and their changes. `restores`: the jobs for which undo restores more than the
         attempt; None: it restores nothing. Return the jobs whose overrides change."""
         found: dict[int, tuple[Restored, int | None]] = {}
         if restores:
@@ -219,10 +203,6 @@ class Reruns:
         saved: str | None = self._db.value(SQL["saved"], attempt=attempt)
         return () if saved is None else with_saved(_SAVED(saved), self._db.paths.decode)
 
-    def workflows(self, rerun: int) -> list[int]:
-        """Return the workflows of the jobs of a rerun."""
-        return [workflow for workflow, _ in self._db.rows(SQL["workflows_of_rerun"], rerun=rerun)]
-
     def saved_outputs(self, rerun: int) -> list[tuple[int, PlannedJob, tuple[SavedFile, ...]]]:
         """Return (workflow, change, files) of the jobs of a rerun whose outputs were saved."""
         rows = self._db.rows(SQL["saved_outputs"], rerun=rerun)
@@ -238,11 +218,7 @@ class Reruns:
         for _, name, newer in self._db.rows(SQL["later_reruns"], rerun=rerun):
             later.setdefault(name, []).append(newer)
         started = [name for _, name in self._db.rows(SQL["started_since"], rerun=rerun)]
-        return UndoConflicts(started, later)
-
-    def completed_anyway(self, rerun: int) -> dict[int, str]:
-        """Return the attempts that a rerun asked to cancel and that have completed, with the names of their jobs."""
-        return dict(self._db.rows(SQL["canceled_by"], rerun=rerun))
+        return UndoConflicts(started, later, dict(self._db.rows(SQL["canceled_by"], rerun=rerun)))
 
     def undo(self, rerun: int, now: float) -> None:
         """Restore the pointers of the jobs of a rerun and make their attempts live again; derive the unmet counts and
@@ -318,8 +294,8 @@ class Reruns:
         return bool(self._moved(plan)[0])
 
     def _moved(self, plan: RerunPlan) -> tuple[list[int], list[int]]:
-        """Return the jobs that have changed since the plan was made, and those of which undo has more to restore than
-        the attempt."""
+        """Return the jobs that have changed since the plan was made, and those for which undo restores more than the
+        attempt."""
         wanted = dict(plan.reads)
         for one in plan.jobs.sets:
             wanted.update(zip(one.ids, one.versions, strict=True))
@@ -332,8 +308,8 @@ class Reruns:
         return sorted(wanted), restores
 
     def _refuse_outdated(self, plan: RerunPlan) -> list[int]:
-        """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs of which
-        undo has more to restore than the attempt."""
+        """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs for
+        which undo restores more than the attempt."""
         moved, restores = self._moved(plan)
         if not moved:
             return restores

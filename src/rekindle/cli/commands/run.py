@@ -30,7 +30,7 @@ from rekindle.cli.output.runs import again_line, print_quarantine, print_summary
 from rekindle.cli.sessions import opened_for
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.packing import capacity_of
-from rekindle.domain.rerun.planner import FORBIDDEN
+from rekindle.domain.rerun.selected import FORBIDDEN
 from rekindle.domain.states import State
 from rekindle.engine.hooks import end_run
 from rekindle.engine.machine import capacity_owner, processors

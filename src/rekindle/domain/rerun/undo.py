@@ -30,6 +30,8 @@ class UndoConflicts(msgspec.Struct, frozen=True):
 
     started: Sequence[str]  # its jobs that have a live attempt other than the one it archived, by id
     touched: Mapping[str, Sequence[int]]  # the newer reruns in force of its jobs, by name
+    # attempts that it asked to cancel and that have completed, with the names of their jobs
+    completed: Mapping[int, str] = msgspec.field(default_factory=dict)
 
 
 _NAMED = 5

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rekindle.domain.models import JobFlags, StateChange
@@ -45,10 +45,10 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
                 over.append(job.id)
             elif job.state in ACTIVE:
                 active.append(job)
-                changes.add(job.id, job.workflow)
+                changes.add(job.workflow, [job.id])
             elif not job.retired:
                 moves.append(_cancel_move(job))
-                changes.add(job.id, job.workflow)
+                changes.add(job.workflow, [job.id])
         idle = [move.job for move in moves]
         archive.jobs.cancel(idle)
         archive.queue.move(moves)
@@ -92,7 +92,7 @@ def acknowledge(session: Session, jobs: Sequence[int], note: str) -> None:
     changes = _ChangedJobs(note)
     with session.store.write() as archive:
         for job in archive.jobs.flags(jobs):
-            changes.add(job.id, job.workflow)
+            changes.add(job.workflow, [job.id])
         changes.write(archive, session.clock(), "acknowledged")
 
 
@@ -101,13 +101,13 @@ def _set_hold(
 ) -> HoldResult:
     now = session.clock()
     with transaction_on(session, chosen) as (archive, ids, moved):
-        changed, changes = array("q"), _ChangedJobs(reason if reason not in (None, "held") else note)
-        for job, workflow in archive.jobs.unlike(ids, reason, instead=instead):
-            changed.append(job)
-            changes.add(job, workflow)
-        already = array("q", sorted(set(ids).difference(changed)) if len(changed) < len(ids) else ())
-        archive.jobs.hold(changed, reason)
+        by_workflow = archive.jobs.hold(ids, reason, instead=instead)
+        changes = _ChangedJobs(reason if reason not in (None, "held") else note)
+        for workflow, jobs in by_workflow.items():
+            changes.add(workflow, jobs)
         changes.write(archive, now, "held" if reason is not None else "released")
+        changed = sorted(chain.from_iterable(by_workflow.values()))
+        already = sorted(set(ids).difference(changed)) if len(changed) < len(ids) else ()
         registered = archive.runners.alive()
     runners = live_runners(registered, now)
     notify(session.store, runners)
@@ -122,11 +122,11 @@ class _ChangedJobs:
         self._jobs = Counter[int]()
         self._first: dict[int, list[int]] = {}
 
-    def add(self, job: int, workflow: int) -> None:
-        self._jobs[workflow] += 1
+    def add(self, workflow: int, jobs: Sequence[int]) -> None:
+        """Add jobs of a workflow, by id."""
+        self._jobs[workflow] += len(jobs)
         first = self._first.setdefault(workflow, [])
-        if len(first) < self._most:
-            first.append(job)
+        first += jobs[: max(0, self._most - len(first))]
 
     def write(self, archive: Transaction, now: float, kind: str) -> None:
         """Record an event for each workflow."""

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from rekindle.domain.batches.canaries import CanaryChoice
 from rekindle.domain.errors import NotFound, PlanOutdated, Refused, RekindleError, UndoRefused
 from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
-from rekindle.domain.rerun.planner import find_refused
 from rekindle.domain.rerun.request import Requests, check_how
-from rekindle.domain.rerun.undo import refuse_if_touched_later, refuse_undo
+from rekindle.domain.rerun.selected import find_refused
+from rekindle.domain.rerun.undo import UndoConflicts, refuse_if_touched_later, refuse_undo
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.canaries import begin_groups, drop_groups
@@ -39,7 +39,7 @@ from rekindle.store.paths import with_plan, with_request
 from rekindle.store.stored_paths import moved
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import Runner
+    from rekindle.domain.models import Runner, Workflow
     from rekindle.domain.rerun.plan import PlannedJob, Reason, RerunPlan, RerunRecord, SavedFile
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
@@ -82,7 +82,7 @@ def refused_by_name(session: Session, named: Mapping[str, Mapping[int, How]]) ->
     """Return, for each named request (the options by job), the jobs that cannot be rerun so now, with the reasons."""
     found: dict[str, dict[int, str]] = {}
     with session.store.read() as archive:
-        read = archive.reruns.views(sorted({job for hows in named.values() for job in hows}))
+        read = archive.plan_views.of(sorted({job for hows in named.values() for job in hows}))
         for name, hows in named.items():
             requests = Requests(hows)
             for how, _ in requests.by_how():
@@ -253,9 +253,7 @@ def undo(session: Session, rerun: int | None = None) -> UndoneRerun:
     with session.store.read() as archive:
         number = archive.reruns.newest_manual() if rerun is None else rerun
         _refuse_recorded(archive, number)
-        saved = _files_to_restore(archive, number)
-        reset = archive.reruns.workflows(number) if saved and number is not None else []
-        workflows = [workflow for one in reset if (workflow := archive.workflows.find(one)) is not None]
+        saved, workflows = _files_to_restore(archive, number)
     refuse_without_folder(session, workflows)
     from rekindle.engine.rerun.output_copies import restore_outputs
 
@@ -279,7 +277,6 @@ def undo_refusal(session: Session, rerun: int) -> RekindleError | None:
                 refuse_if_touched_later(archive.reruns.undo_conflicts(rerun))
             else:
                 _refuse_undo(archive, rerun)
-                _refuse_unapplied_actions(archive, rerun)
     except (NotFound, UndoRefused) as refusal:
         return refusal
     return None
@@ -313,26 +310,26 @@ def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
     )
 
 
-def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[SavedFile, str | None]]:
+def _files_to_restore(
+    archive: Snapshot, number: int | None
+) -> tuple[list[tuple[SavedFile, str | None]], list[Workflow]]:
     """Return the files that undoing a rerun restores, each with the folder that it may be written in (None: it is
-    outside the project). Empty if the rerun cannot be undone."""
+    outside the project), and their workflows. Empty if the rerun cannot be undone."""
     record = archive.reruns.head(number) if number is not None else None
     if number is None or record is None or record.undone is not None or record.kind == "accept":
-        return []
+        return [], []
     saved = archive.reruns.saved_outputs(number)
     if not saved:
-        return []
+        return [], []
     _refuse_undo(archive, number)
     from rekindle.engine.rerun.output_copies import root_of
 
-    found: list[tuple[SavedFile, str | None]] = []
-    directories: dict[int, str] = {}
-    for workflow, change, files in saved:
-        if workflow not in directories:
-            owner = archive.workflows.find(workflow)
-            directories[workflow] = "" if owner is None else owner.directory
-        found += [(one, root_of(one.path, change, directories[workflow])) for one in files]
-    return found
+    owners = {one: archive.workflows.find(one) for one in sorted({workflow for workflow, _, _ in saved})}
+    directories = {one: "" if owner is None else owner.directory for one, owner in owners.items()}
+    found = [
+        (one, root_of(one.path, change, directories[workflow])) for workflow, change, files in saved for one in files
+    ]
+    return found, [owner for owner in owners.values() if owner is not None]
 
 
 def _directories(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
@@ -342,10 +339,10 @@ def _directories(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
     return {job: owner.directory for job, one in workflow.items() if (owner := found[one]) is not None}
 
 
-def _refuse_unapplied_actions(archive: Snapshot, rerun: int) -> None:
+def _refuse_unapplied_actions(archive: Snapshot, conflicts: UndoConflicts) -> None:
     """Raise UndoRefused if undo would restore an attempt that completed after it was archived and whose actions were
     not applied. Its descendants would run without the effects of the actions."""
-    back = archive.reruns.completed_anyway(rerun)
+    back = conflicts.completed
     staged = archive.dynamic_actions.staged(sorted(back))
     if staged:
         attempt = min(staged)
@@ -357,8 +354,11 @@ def _refuse_unapplied_actions(archive: Snapshot, rerun: int) -> None:
 
 
 def _refuse_undo(archive: Snapshot, rerun: int) -> None:
-    """Raise UndoRefused if a job has started or was touched since, or an attempt that undo brings back was pruned."""
-    refuse_undo(archive.reruns.undo_conflicts(rerun))
+    """Raise UndoRefused if a job has started or was touched since, or an attempt that undo brings back was pruned, or
+    has actions that were not applied."""
+    conflicts = archive.reruns.undo_conflicts(rerun)
+    refuse_undo(conflicts)
+    _refuse_unapplied_actions(archive, conflicts)
     if archive.statistics.has_pruned():
         from rekindle.engine.retention.pruned import refuse_undo_of_pruned
 
@@ -377,7 +377,6 @@ def _undo(
             archive.reruns.revoke(record.id, now)
         else:
             _refuse_undo(archive, record.id)
-            _refuse_unapplied_actions(archive, record.id)
             archive.reruns.undo(record.id, now)
             drop_groups(archive, record.id, now, paths.exists)
             paths.check()

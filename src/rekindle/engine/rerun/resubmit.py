@@ -61,9 +61,9 @@ from rekindle.store.archive import Snapshot, Transaction
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import RerunPlan
-    from rekindle.domain.rerun.planner import StaleReasons
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
+    from rekindle.domain.rerun.selected import StaleReasons
     from rekindle.engine.rerun.output_copies import CopyProgress
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.workflows import StoreProgress

@@ -15,8 +15,8 @@ SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
 
 -- name: full_views
 -- The jobs that a rerun may touch, as the planner sees them.
--- First the values that differ by job; `own` is the live attempt, else the newest one. The others decide of which kind a
--- job is: `recovered` is null for a job with a live attempt or without any.
+-- First the values that differ by job; `own` is the live attempt, else the newest one. The others decide the kind
+-- of a job: `recovered` is null for a job with a live attempt or without any.
 SELECT job.id, job.name, job.version, job.unmet, job.binding,
     CASE WHEN job.attempt IS NOT NULL THEN job.attempt WHEN job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS own,

@@ -47,8 +47,9 @@ def supervise_round(cluster: Cluster, rerun: int, guards: Guards) -> tuple[Round
         return decision, None
     cluster.broken.clear()
     plan, cost = plan_failed(cluster.workload, cluster.states, cluster.unmet, decision.rerun)
-    for job in plan.jobs:
-        cluster.reset(job.id, job.after, job.unmet)
+    for one in plan.jobs.sets:
+        for job in one.ids:
+            cluster.reset(job, one.change.after, one.change.unmet)
     return decision, cost
 
 
