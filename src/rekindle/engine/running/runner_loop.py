@@ -91,14 +91,13 @@ class RunnerLoop:
         self._attempts_left = options.most  # None: unlimited
         self._seen_version = -1
         self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
-        self._more_ready = True
+        self._more_ready, self._interrupts_handled = True, 0
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
         self._canceled_at: float | None = None
         self._leave_at: float | None = None  # the run ends by then, without the attempts that run
         self._kill_at: float | None = None
         self._gave_up = False  # elements did not end in time, and are left to the next runner
-        self._interrupts_handled = 0
 
     def steps(self) -> Generator[None, None, WorkReport]:
         """Work until no job is left to run or to wait for. Yield after each iteration and its wait."""
