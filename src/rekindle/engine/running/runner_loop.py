@@ -91,7 +91,7 @@ class RunnerLoop:
         self._began_at = session.clock()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
-        self._seen_version, self._more_ready = -1, True
+        self._seen_version, self._more_ready, self._interrupts_handled = -1, True, 0
         self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
@@ -99,7 +99,6 @@ class RunnerLoop:
         self._leave_at: float | None = None  # the run ends by then, without the attempts that run
         self._kill_at: float | None = None
         self._gave_up = False  # elements did not end in time, and are left to the next runner
-        self._interrupts_handled = 0
 
     def steps(self) -> Generator[None, None, WorkReport]:
         """Work until no job is left to run or to wait for. Yield after each iteration and its wait."""

@@ -12,7 +12,7 @@ import msgspec
 from rekindle.domain.batches.supervision import Guards, RerunCandidate, RoundDecision, decide_round
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
-from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView
+from rekindle.domain.rerun.views import AttemptView, JobGraph, JobTable, JobView, kind_of
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Status
 
@@ -60,8 +60,8 @@ def plan_failed(
     began = time.process_time()
     reached = _reached(workload, failed)
     wanted = reached | {parent for job in reached for parent in workload.parents(job)}
-    views = {job: _view(job, State(states[job]), unmet[job]) for job in sorted(wanted)}
-    graph = JobGraph({job: workload.children(job) for job in wanted})
+    views = _table(states, unmet, sorted(wanted))
+    graph = JobGraph({job: [child for child in workload.children(job) if child in wanted] for job in sorted(wanted)})
     how = How()
     gathered = time.process_time()
     plan = plan_rerun(views, graph, Requests(dict.fromkeys(failed, how)))
@@ -100,9 +100,20 @@ def _reached(workload: Workload, failed: Iterable[int]) -> set[int]:
     return found
 
 
-def _view(job: int, state: State, unmet: int) -> JobView:
+def _table(states: Sequence[int], unmet: Sequence[int], jobs: Iterable[int]) -> JobTable:
+    """Return the views of jobs as the store reads them: all jobs in one state are alike."""
+    table, kinds = JobTable([], {}), dict[int, int]()
+    for job in jobs:
+        number = kinds.get(states[job])
+        if number is None:
+            number = kinds[states[job]] = len(table.kinds)
+            table.kinds.append(kind_of(_view(job, State(states[job]))))
+        table.rows[job] = number, f"job-{job}", 1, job, unmet[job], "{}"
+    return table
+
+
+def _view(job: int, state: State) -> JobView:
     attempt = None
     if state in (State.COMPLETED, State.FAILED):
-        cause = Cause.EXIT.value if state is State.FAILED else None
-        attempt = AttemptView(job, state, cause)
-    return JobView(job, f"job-{job}", state, 1, ("work",), unmet=unmet, attempt=attempt, template=1)
+        attempt = AttemptView(job, state, Cause.EXIT.value if state is State.FAILED else None)
+    return JobView(job, "", state, 1, ("work",), attempt=attempt, template=1)
