@@ -29,9 +29,12 @@ def text(result: Result, before: Result | None) -> str:
     lines = [f"\n== {result.row}: {result.about} ({result.size:,}; {result.rounds} round{plural} in turn)"]
     lines.append(f"   {'':44}{'median':>12}  {'least - most':22}{'processor':>11}{'memory':>9}")
     for one in result.measurements:
+        if not one.values:
+            lines.append(f"   {one.name:44}{one.note}")
+            continue
         spent = shown(median(one.processor), "s") if one.processor else ""
         peak = shown(median(one.memory), "B") if one.memory else ""
-        line = f"   {one.name:44}{shown(one.value, one.unit):>12}  {spread(one):22}{spent:>11}{peak:>9}"
+        line = f"   {one.name:44}{shown(one.value, one.unit):>12}  {spread(one):22}{spent:>11}{peak:>9}  {one.note}"
         lines.append(line.rstrip())
     for one in result.measurements:
         lines += [f"   {one.name}: {judged(one, target, result.by_name)}" for target in one.targets]
@@ -45,7 +48,8 @@ def _changes(result: Result, before: Result | None) -> Iterator[str]:
         return
     yield f"   beside the last run here ({before.date[:16].replace('T', ' ')}, {before.commit or 'no commit'}):"
     for one in result.measurements:
-        if (other := before.by_name.get(one.name)) is None or other.unit != one.unit or not other.value:
+        other = before.by_name.get(one.name)
+        if other is None or other.unit != one.unit or not (one.values and other.values and other.value):
             continue
         ratios = [
             f"ratio to {target.beside} {now:.2f}, then {then:.2f}"
@@ -135,12 +139,16 @@ def _circumstances(one: Result) -> str:
 
 def table(one: Result) -> str:
     """Return the measurements of a result as a table in Markdown."""
-    lines = ["| | median (least - most) | processor | memory | beside, and target |", "|---|---|---|---|---|"]
+    lines = ["| | median (least - most) | processor | memory | beside, target, notes |", "|---|---|---|---|---|"]
     for each in one.measurements:
+        if not each.values:
+            lines.append(f"| {_cell(each.name)} | | | | {_cell(each.note)} |")
+            continue
         around = f" ({spread(each)})" if spread(each) else ""
         spent = shown(median(each.processor), "s") if each.processor else ""
         peak = shown(median(each.memory), "B") if each.memory else ""
-        targets = "<br>".join(judged(each, target, one.by_name) for target in each.targets)
+        said = [*(judged(each, target, one.by_name) for target in each.targets), each.note]
+        targets = "<br>".join(filter(None, said))
         lines.append(
             f"| {_cell(each.name)} | {shown(each.value, each.unit)}{around} | {spent} | {peak} | {_cell(targets)} |"
         )
