@@ -101,7 +101,7 @@ else:
     assert len(pad.get_fw_ids({"state": "COMPLETED"})) == count
 """
 
-# https://it4innovations.github.io/hyperqueue/stable/python/submit/ and …/client/: the package holds a server and workers.
+# https://it4innovations.github.io/hyperqueue/stable/python/submit/: the package holds a server and workers.
 # Without files for standard output, as its documentation advises for many short tasks.
 HYPERQUEUE = """
 import json
@@ -116,7 +116,11 @@ job = Job(max_fails=None)
 for number in range(count):
     line = ["/bin/true"] if what == "commands" or number % 100 else ["/bin/false"]
     job.program(line, stdout=None, stderr=None)
-with LocalCluster(Path("server"), WorkerConfig(cores=2)) as cluster:
+Path("server").mkdir()
+with LocalCluster(str(Path("server").absolute())) as cluster:
+    while not list(Path("server").rglob("access.json")):
+        time.sleep(0.01)
+    cluster.start_worker(WorkerConfig(cores=2))
     client = cluster.client()
     submitted = client.submit(job)
     client.wait_for_jobs([submitted], raise_on_error=False)
