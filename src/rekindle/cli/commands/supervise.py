@@ -11,6 +11,7 @@ import click
 from msgspec.structs import replace
 
 from rekindle.cli.commands import submit
+from rekindle.cli.commands.simulations import simulation_options
 from rekindle.cli.options import (
     capacity_options,
     check_text,
@@ -168,6 +169,7 @@ def _guards(**given: Any) -> Guards:
 @fail_on_option
 @report_options
 @json_option
+@simulation_options
 def supervise(
     target: str,
     guards: Guards,
@@ -194,6 +196,8 @@ def supervise(
     If a job was canceled, nothing is rerun, as the batch is taken for canceled; with --on error,canceled, canceled
     jobs run again too. Failed jobs in quarantine (see `quarantine:` of specs) match no guard and are not rerun.
 
+    With --simulate, attempts end as in the history; those without a record are drawn from similar ones, and counted.
+
     Exit code for the whole workflow at the end: 0 no error is left, 2 errors are left, 5 canceled, 6 timed out; with
     --on or --fail-on: 7 blockers are left, 8 warnings are left.
 
@@ -203,6 +207,7 @@ def supervise(
       rekindle supervise nightly.yaml --junit junit.xml --ci auto
       rekindle supervise nightly --max-reruns 3 --on-cause lost,timeout --max-attempts 100
       rekindle supervise nightly --group-by host --max-group-percent 40 --no-work
+      rekindle supervise nightly --simulate --max-reruns 3 --canary 1
     """
     if poll <= 0:
         raise BadValue(f"--poll {poll:g}s is not more than 0", hint="--poll 30s")
