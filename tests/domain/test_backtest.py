@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -21,6 +22,10 @@ FAIL = PastAttempt(State.FAILED, 5.0, None, Cause.EXIT, "broken", "node1", 1)
 LOST = PastAttempt(State.FAILED, 1.0, None, Cause.LOST, "lost", "node2")
 
 
+def draw(job: int, made: int, size: int) -> int:
+    return random.Random(f"{job}/{made}").randrange(size)
+
+
 def job(number: int, *attempts: PastAttempt, **more: object) -> PastJob:
     return PastJob(number, f"test[{number}]", 1, "test", attempts, **more)  # type: ignore[arg-type]
 
@@ -28,7 +33,8 @@ def job(number: int, *attempts: PastAttempt, **more: object) -> PastJob:
 def ran(
     jobs: Sequence[PastJob], guards: Guards | None = None, needs: Sequence[tuple[int, int]] = (), **more: object
 ) -> Backtest:
-    return backtest(jobs, needs, Policy(guards or Guards(), slots=2, **more))  # type: ignore[arg-type]
+    policy = Policy(guards or Guards(), slots=2, **more)  # type: ignore[arg-type]
+    return backtest(jobs, needs, policy, draw)
 
 
 def percentages(found: Backtest) -> list[float]:
@@ -111,32 +117,23 @@ def test_unknown_attempts_are_drawn_from_those_after_the_same_failure_first() ->
     other = FAIL._replace(signature="other")
     jobs = [job(1, FAIL), job(2, FAIL, PASS), job(3, other, other), job(4)]
     records = PastAttempts(jobs)
-    assert records.attempt(jobs[0], 0, FAIL, 0) == (FAIL, None)
-    assert records.attempt(jobs[0], 1, FAIL, 0) == (PASS, Source.SAME_SIGNATURE)
-    assert records.attempt(jobs[0], 1, FAIL._replace(signature="new"), 0)[1] is Source.SAME_CAUSE
-    assert records.attempt(jobs[0], 1, LOST, 0)[1] is Source.ANY_FAILURE
-    assert records.attempt(jobs[1], 2, PASS, 0)[1] is Source.SAME_JOB
-    assert records.attempt(jobs[3], 0, PASS, 0)[1] is Source.SAME_TEMPLATE
+    assert records.attempt(jobs[0], 0, FAIL, draw) == (FAIL, None)
+    assert records.attempt(jobs[0], 1, FAIL, draw) == (PASS, Source.SAME_SIGNATURE)
+    assert records.attempt(jobs[0], 1, FAIL._replace(signature="new"), draw)[1] is Source.SAME_CAUSE
+    assert records.attempt(jobs[0], 1, LOST, draw)[1] is Source.ANY_FAILURE
+    assert records.attempt(jobs[1], 2, PASS, draw)[1] is Source.SAME_JOB
+    assert records.attempt(jobs[3], 0, PASS, draw)[1] is Source.SAME_TEMPLATE
     elsewhere = PastJob(9, "other", 2, "other", ())
-    assert records.attempt(elsewhere, 0, PASS, 0)[1] is Source.ANY_JOB
+    assert records.attempt(elsewhere, 0, PASS, draw)[1] is Source.ANY_JOB
 
 
 def test_drawn_attempts_follow_the_rate_of_the_history_and_are_counted() -> None:
     known = [job(number, FAIL, PASS if number % 4 else FAIL) for number in range(400)]
     unknown = [job(number, FAIL) for number in range(400, 1400)]
-    found = ran([*known, *unknown], Guards(max_failure_percent=100), seed=1)
+    found = ran([*known, *unknown], Guards(max_failure_percent=100))
     assert found.drawn == {Source.SAME_SIGNATURE: 1000}
     failed = found.statuses[Status.ERROR] - 100
     assert 200 <= failed <= 300  # a quarter of 1,000; the standard deviation is 14
-
-
-def test_a_seed_gives_the_same_draws_whatever_the_policy() -> None:
-    jobs = [*(job(number, FAIL, PASS if number % 2 else FAIL) for number in range(20)), job(99, FAIL)]
-    records = PastAttempts(jobs)
-    draws = [records.attempt(jobs[-1], made, FAIL, seed)[0].state for seed in range(40) for made in range(1, 3)]
-    again = [records.attempt(jobs[-1], made, FAIL, seed)[0].state for seed in range(40) for made in range(1, 3)]
-    assert draws == again
-    assert {State.COMPLETED, State.FAILED} == set(draws)
 
 
 def test_without_any_history_it_is_refused() -> None:
@@ -167,8 +164,8 @@ def histories(draw: st.DrawFn) -> tuple[list[PastJob], list[tuple[int, int]], Po
 @given(histories())
 def test_any_history_ends_and_its_numbers_agree(given: tuple[list[PastJob], list[tuple[int, int]], Policy]) -> None:
     jobs, needs, policy = given
-    found = backtest(jobs, needs, policy)
-    assert backtest(jobs, needs, policy) == found
+    found = backtest(jobs, needs, policy, draw)
+    assert backtest(jobs, needs, policy, draw) == found
     assert sum(found.statuses.values()) == len(jobs)
     assert len(found.rounds) <= policy.guards.max_reruns + 1
     assert [one.attempts for one in found.rounds] == sorted(one.attempts for one in found.rounds)

@@ -582,3 +582,18 @@ def test_a_simulation_with_the_same_guards_gives_what_the_supervision_did(
     assert found.statuses == real.statuses
     assert found.attempts == len(batch.ran)
     assert found.drawn == {}
+
+
+def test_a_seed_gives_the_same_draws_under_all_guards(batch: Batch) -> None:
+    batch.submit()
+    batch.fails = {"test[i=1]": 1, "test[i=2]": ALWAYS}
+    batch.supervise(Guards(max_reruns=2))
+
+    def failing(seed: int, reruns: int) -> list[int]:
+        options = SimulationOptions("batch", Guards(max_reruns=reruns, max_failure_percent=100), seed=seed)
+        return [one.matching for one in simulate(batch.project.session, options).found.rounds]
+
+    for seed in range(5):
+        assert failing(seed, 6) == failing(seed, 6)
+        assert failing(seed, 6)[: len(failing(seed, 4))] == failing(seed, 4)
+    assert len({tuple(failing(seed, 6)) for seed in range(20)}) > 1

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import pytest
 from benchmarks import __main__ as program
 from benchmarks import commands, harness, history
-from benchmarks.harness import Measurement, Result, Row, Sample, Samples, Target, at_least, at_most, beside, memory
-from benchmarks.peers import work
+from benchmarks.harness import (
+    Measurement,
+    Result,
+    Row,
+    Sample,
+    Samples,
+    Target,
+    Unavailable,
+    at_least,
+    at_most,
+    beside,
+    memory,
+)
+from benchmarks.peers import tools, work
 from benchmarks.report import judged, page, shown, text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,6 +211,32 @@ def test_what_is_not_installed_is_listed_with_the_reason() -> None:
     assert "peer" in text(one, one)
     assert "| peer | | | | not measured: it is not installed |" in page([one])
     assert "Not measured: no Slurm." in page([result(unavailable="no Slurm")])
+
+
+def test_peers_that_cannot_be_measured_are_listed_and_slow_ones_do_fewer_jobs() -> None:
+    begun = []
+
+    def peer(name: str, most: int = 10**7, error: Exception | None = None) -> tools.Peer:
+        def begin(folder: Path, count: int, _: ExitStack) -> Callable[[], Sample]:
+            begun.append((name, count, folder.is_dir()))
+            if error is not None:
+                raise error
+            return lambda: Sample(count / 100, 1.0)
+
+        return tools.Peer(name, "", begin, most)
+
+    failed = harness.CommandFailed("it ended with 1: first line\nlast line")
+    peers = [peer("ours"), peer("slow", most=50), peer("broken", error=failed), peer("gone", error=Unavailable("gone"))]
+    ours, slow, broken, gone = tools.measure(peers, 200, 2, fresh=True, rates=True)
+    assert (ours.values, ours.targets) == ((100.0, 100.0), ())
+    assert (slow.values, slow.targets, slow.note) == ((100.0, 100.0), (beside("ours"),), "50 jobs")
+    assert (broken.values, broken.note, gone.note) == ((), "not measured: last line", "not measured: gone")
+    assert begun.count(("ours", 200, True)) == 2
+    assert begun.count(("broken", 200, True)) == 1
+    begun.clear()
+    ours, slow, *_ = tools.measure(peers[:2], 200, 3, fresh=False, rates=False)
+    assert begun == [("ours", 200, True), ("slow", 50, True)]
+    assert (slow.values, slow.targets) == ((0.5, 0.5, 0.5), ())
 
 
 def test_the_page_marks_what_was_measured_while_other_work_ran() -> None:

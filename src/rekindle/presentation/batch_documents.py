@@ -178,7 +178,7 @@ def simulated_supervision(one: SimulatedSupervision) -> dict[str, Any]:
     return {
         "workflow": one.workflow,
         "name": one.name,
-        "seed": one.policy.seed,
+        "seed": one.seed,
         "slots": one.policy.slots,
         "end": found.end.value,
         "why": found.why,

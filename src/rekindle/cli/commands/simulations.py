@@ -107,7 +107,7 @@ def _parts(one: SimulatedSupervision) -> Iterator[str]:
         yield "\n" + _rounds(one)
     drawn = sum(found.drawn.values())
     if drawn:
-        of, seed = words.plural(found.attempts, "attempt"), one.policy.seed
+        of, seed = words.plural(found.attempts, "attempt"), one.seed
         yield f"\n{drawn:,} of {of} have no record, and are drawn with seed {seed}:"
         for source, number in found.drawn.items():
             yield f"  {number:,} from {SOURCES[source]}"

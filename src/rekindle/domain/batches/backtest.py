@@ -1,8 +1,8 @@
 """Backtest of a supervision: replay the recorded attempts of a workflow under other guards and retries.
 
 The simulated jobs have the same needs as the real ones. The k-th attempt of a simulated job ends as the k-th recorded
-attempt of the job did, and takes as long. If there is none, one is drawn from attempts in similar circumstances, with a
-seed. `decide_round`, `decide_retry` and the rules of canaries decide, as in a real supervision."""
+attempt of the job did, and takes as long. If there is none, one is drawn from attempts in similar circumstances.
+`decide_round`, `decide_retry` and the rules of canaries decide, as in a real supervision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rekindle.domain.batches.canaries import (
     choose_canaries,
     decide_group,
 )
-from rekindle.domain.batches.past_attempts import NO_RECORD, PastAttempts, PastJob, Source
+from rekindle.domain.batches.past_attempts import NO_RECORD, Draw, PastAttempts, PastJob, Source
 from rekindle.domain.batches.supervision import (
     GroupKeys,
     Guards,
@@ -51,7 +51,6 @@ class Policy(msgspec.Struct, frozen=True):
     slots: int
     retries_at_most: int | None = None
     wait_timeout: float | None = None
-    seed: int = 0
 
 
 class SimulatedRound(msgspec.Struct, frozen=True):
@@ -84,10 +83,10 @@ class Backtest(msgspec.Struct, frozen=True):
     drawn: Mapping[Source, int]
 
 
-def backtest(jobs: Sequence[PastJob], needs: Sequence[tuple[int, int]], policy: Policy) -> Backtest:
+def backtest(jobs: Sequence[PastJob], needs: Sequence[tuple[int, int]], policy: Policy, draw: Draw) -> Backtest:
     """Supervise the jobs from the beginning under a policy. `needs` are (parent, child). Each job or one like it has
     a recorded attempt; otherwise raise Refused."""
-    return _Simulation(jobs, needs, policy).run()
+    return _Simulation(jobs, needs, policy, draw).run()
 
 
 class _Job:
@@ -109,9 +108,9 @@ class _Job:
 class _Simulation:
     """The jobs, what runs, and the simulated time in seconds."""
 
-    def __init__(self, jobs: Sequence[PastJob], needs: Sequence[tuple[int, int]], policy: Policy) -> None:
+    def __init__(self, jobs: Sequence[PastJob], needs: Sequence[tuple[int, int]], policy: Policy, draw: Draw) -> None:
         self._jobs = {one.id: _Job(one) for one in jobs}
-        self._policy, self._guards = policy, policy.guards
+        self._policy, self._guards, self._draw = policy, policy.guards, draw
         self._records = PastAttempts(jobs)
         self._parents: dict[int, list[int]] = {}
         self._children: dict[int, list[int]] = {}
@@ -165,7 +164,7 @@ class _Simulation:
     def _start(self) -> None:
         while self._ready and len(self._running) < self._policy.slots:
             job = self._jobs[heapq.heappop(self._ready)[1]]
-            job.last, source = self._records.attempt(job.past, job.made, job.last, self._policy.seed)
+            job.last, source = self._records.attempt(job.past, job.made, job.last, self._draw)
             if source is not None:
                 self._drawn[source] += 1
             job.made, job.state = job.made + 1, State.RUNNING

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +31,10 @@ class PastAttempt(NamedTuple):
     exit_code: int | None = None
     rules: tuple[RetryRule, ...] = ()
 
+
+Draw = Callable[[int, int, int], int]
+"""Draws a position below a size, from (job, number of its attempts so far, size). It depends on nothing else, so that
+policies are compared under equal luck."""
 
 NO_RECORD = PastAttempt(State.WAITING, 0.0)
 """Of a job that has not run."""
@@ -83,13 +86,12 @@ class PastAttempts:
     def _add(self, source: Source, key: object, one: PastAttempt) -> None:
         self._pools.setdefault((source, key), []).append(one)
 
-    def attempt(self, job: PastJob, made: int, last: PastAttempt, seed: int) -> tuple[PastAttempt, Source | None]:
-        """Return how the attempt after `made` ones ends, and where it was drawn from (None: it is recorded). The draw
-        depends on the seed, the job and the number only, so that policies are compared under equal luck."""
+    def attempt(self, job: PastJob, made: int, last: PastAttempt, draw: Draw) -> tuple[PastAttempt, Source | None]:
+        """Return how the attempt after `made` ones ends, and where it was drawn from (None: it is recorded)."""
         if made < len(job.attempts):
             return job.attempts[made], None
         source, pool = self._pool(job, last)
-        return random.Random(f"{seed}/{job.id}/{made}").choice(pool), source
+        return pool[draw(job.id, made, len(pool))], source
 
     def _pool(self, job: PastJob, last: PastAttempt) -> tuple[Source, Sequence[PastAttempt]]:
         keys: list[tuple[Source, object]] = []

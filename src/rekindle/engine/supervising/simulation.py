@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.batches.backtest import Backtest, Policy, backtest
-from rekindle.domain.batches.past_attempts import PastAttempt, PastJob
+from rekindle.domain.batches.past_attempts import Draw, PastAttempt, PastJob
 from rekindle.domain.batches.quarantine import is_in_force, utc_day
 from rekindle.domain.batches.supervision import Guards, check_guards
 from rekindle.domain.batches.supervision_report import count_statuses
@@ -47,6 +48,7 @@ class SimulatedSupervision(msgspec.Struct, frozen=True):
     workflow: int
     name: str
     policy: Policy
+    seed: int
     found: Backtest
     attempts: int
     core_seconds: float
@@ -89,17 +91,23 @@ def simulate(session: Session, options: SimulationOptions) -> SimulatedSupervisi
         for one in members
     ]
     slots = options.slots or most_at_once(recorded)
-    policy = Policy(options.guards, slots, options.retries_at_most, options.wait_timeout, options.seed)
+    policy = Policy(options.guards, slots, options.retries_at_most, options.wait_timeout)
     return SimulatedSupervision(
         workflow.id,
         workflow.name,
         policy,
-        backtest(jobs, needs, policy),
+        options.seed,
+        backtest(jobs, needs, policy, seeded(options.seed)),
         sum(one.past.state is not State.CANCELED for one in recorded),
         sum(one.past.seconds * classes[one.job][1] for one in recorded if one.past.state is not State.CANCELED),
         count_statuses(members),
         sum(one.past.state is State.CANCELED for one in recorded),
     )
+
+
+def seeded(seed: int) -> Draw:
+    """Return draws that depend on a seed."""
+    return lambda job, made, size: random.Random(f"{seed}/{job}/{made}").randrange(size)
 
 
 def most_at_once(recorded: Collection[RecordedAttempt]) -> int:
