@@ -46,6 +46,8 @@ EXPORTED = {
     "RekindleError",
     "Rerun",
     "RerunDetails",
+    "Lineage",
+    "RunComparison",
     "RerunPlan",
     "RowList",
     "Selection",

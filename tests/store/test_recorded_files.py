@@ -22,9 +22,9 @@ def test_attempts_are_found_by_the_exact_path_of_a_file(store, name):
     with store.write() as archive:
         archive.fingerprints.put_files(recorded)
     with store.read() as archive:
-        found = archive.fingerprints.with_path(f"{folder}/{name}", 10)
+        found = archive.fingerprints.making(f"{folder}/{name}")
         assert [attempts[one] for one in found] == [name]
-        assert archive.fingerprints.with_path(f"{folder}/{name}x", 10) == {}
+        assert archive.fingerprints.making(f"{folder}/{name}x") == {}
 
 
 def test_the_newest_attempts_come_first(store):
@@ -34,4 +34,4 @@ def test_the_newest_attempts_come_first(store):
     with store.write() as archive:
         archive.fingerprints.put_files(dict.fromkeys(attempts, same))
     with store.read() as archive:
-        assert list(archive.fingerprints.with_path("/elsewhere/in", 3)) == sorted(attempts)[:0:-1]
+        assert list(archive.fingerprints.reading("/elsewhere/in", archived=True)) == sorted(attempts, reverse=True)

@@ -44,6 +44,8 @@ class SelectFlags(TypedDict, total=False):
     archived: bool
     signature: str | None
     changed: bool | Literal["all"]
+    from_file: str | Sequence[str]
+    tainted_by: int | Sequence[int]
     all: bool
 
 
@@ -54,10 +56,11 @@ _FIELDS = {
     "id": "ids",
     "name": "names",
     "all": "everything",
+    "from_file": "from_files",
 }
 """Flags whose field of SelectionFlags has another name."""
 
-_ALSO = ("states", "filters", "queries", "ids", "names", "everything")
+_ALSO = ("states", "filters", "queries", "ids", "names", "everything", "from_files")
 """Fields that are taken as flags, too."""
 
 
@@ -73,6 +76,8 @@ def selection_flags(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Sele
             given[name] = None if value is None else str(value)
         elif name in ("error", "signature", "archived", "changed", "everything"):
             given[name] = value
+        elif name == "tainted_by":
+            given[name] = (value,) if isinstance(value, int) else tuple(value)
         else:
             several = (value,) if isinstance(value, str | int) else tuple(value)
             given[name] = tuple(str(one) for one in several)

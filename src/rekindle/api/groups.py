@@ -21,6 +21,7 @@ from rekindle.presentation import answers, documents
 from rekindle.presentation.batch_values import (
     Rerun,
     RerunDetails,
+    RunComparison,
     StoreCheck,
     StoredWorkflow,
     Token,
@@ -83,6 +84,11 @@ class WorkflowCalls(_Calls):
         file = None if spec is None else Path(spec)
         found = answers.workflows_diff(self._session, str(workflow), revisions, file, texts)
         return WorkflowDiff.of(msgspec.to_builtins(found))
+
+    def compare(self, a: str | int, b: str | int) -> RunComparison:
+        """Return where two workflows (names or ids) part: the first jobs whose attempts differ, and why. NotFound if
+        one does not exist."""
+        return RunComparison.of(msgspec.to_builtins(answers.workflows_compare(self._session, str(a), str(b))))
 
     def archive(self, workflow: str | int, *, undo: bool = False) -> None:
         """Archive a workflow: it is neither run nor listed. Nothing is deleted; `undo` restores it."""

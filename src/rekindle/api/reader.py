@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
@@ -26,6 +27,7 @@ from rekindle.engine.session import Session, open_session
 from rekindle.presentation import answers
 from rekindle.presentation.batch_values import Event, Explanation, FailureGroup, FlakyJob, WorkflowStatus
 from rekindle.presentation.row_lists import RowList
+from rekindle.presentation.values import Lineage
 
 _ALL = PageRequest()
 
@@ -123,6 +125,8 @@ class Reader:
             archived: See `error`.
             signature: The beginning of a failure's signature.
             changed: Only stale jobs. Reads the files of jobs. "all": also those with a mere warning.
+            from_file: Paths: jobs whose live attempt read one of these files.
+            tainted_by: Ids of attempts: their jobs, and all jobs that used their results.
             all: All jobs of the store.
 
         Raises:
@@ -170,6 +174,11 @@ class Reader:
         ids = arguments.job_ids(self._session, every_job if jobs is None else jobs)
         found, rows = flaky_jobs_with_rows(self._session, ids, every=every)
         return RowList.of(FlakyJob, map(msgspec.to_builtins, batch_documents.flaky_jobs(found, rows)))
+
+    def lineage(self, path: str | os.PathLike[str]) -> Lineage:
+        """Return which attempt made a file, from what, whether it is current, and what used it. Reads the file.
+        NotFound if it does not exist and no attempt recorded it."""
+        return Lineage.of(msgspec.to_builtins(answers.lineage(self._session, os.path.abspath(path))))  # noqa: PTH100
 
     def why(self, jobs: arguments.Jobs | str) -> list[Explanation]:
         """Explain for each job whether it would run again, and why or why not. Reads the files of the jobs.

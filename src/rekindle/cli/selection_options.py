@@ -81,6 +81,21 @@ _SELECTION = (
         callback=_changed,
         help="Select stale jobs; =all: also jobs whose interpreter, installed distributions or programs differ.",
     ),
+    click.option(
+        "--from-file",
+        "from_files",
+        multiple=True,
+        type=click.Path(),
+        metavar="PATH",
+        help="Select jobs whose last attempt read this file.",
+    ),
+    click.option(
+        "--tainted-by",
+        multiple=True,
+        type=click.IntRange(min=1),
+        metavar="ATTEMPT",
+        help="Select the job of an attempt, and all jobs that used its results.",
+    ),
     click.option("--all", "everything", is_flag=True, help="Select every job of the store."),
 )
 

@@ -211,12 +211,15 @@ class Selection(msgspec.Struct, frozen=True):
     everything: bool = False  # --all
     changed: StaleFilter = False  # only stale jobs: files are read to find them
     also: tuple[tuple[JobKey, ...], ...] = ()  # names given by other options (-i, -n)
+    read_files: tuple[str, ...] = ()  # only jobs whose live attempt read one of these files (absolute paths)
+    tainted_by: tuple[int, ...] = ()  # only jobs whose live attempt is one of these attempts, or used their results
 
     @property
     def empty(self) -> bool:
         """Whether the selection is empty."""
         named = self.workflow or self.jobs or self.signature
-        return not (named or self.everything or self.changed or self.where != AllOf())
+        recorded = self.read_files or self.tainted_by
+        return not (named or recorded or self.everything or self.changed or self.where != AllOf())
 
 
 FieldKind = Literal["int", "number", "text", "state", "bool", "time"]

@@ -117,6 +117,22 @@ def attempts_diff(session: Session, a: int, b: int, progress: ReadProgress | Non
     return job_documents.attempt_comparison(compare_attempts(session, a, b, progress))
 
 
+def lineage(session: Session, path: str, progress: ReadProgress | None = None) -> dict[str, Any]:
+    """Return where a file comes from, and what depends on it."""
+    from rekindle.engine.queries.lineage import lineage
+    from rekindle.presentation import job_documents
+
+    return job_documents.lineage(lineage(session, path, progress))
+
+
+def workflows_compare(session: Session, a: str, b: str) -> dict[str, Any]:
+    """Return where two workflows part."""
+    from rekindle.engine.queries.run_comparison import compare_runs
+    from rekindle.presentation import job_documents
+
+    return job_documents.run_comparison(compare_runs(session, a, b))
+
+
 def failures(session: Session, workflow: str | None, page: PageRequest, *, archived: bool = False) -> dict[str, Any]:
     """Return the failed attempts by their error, the largest group first; of `archived` attempts too."""
     from rekindle.domain.batches.quarantine import covered_jobs

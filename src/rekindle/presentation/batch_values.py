@@ -280,6 +280,29 @@ class WorkflowDiff(Value, frozen=True):
     needs: list[dict[str, Any]]
 
 
+class RunComparison(Value, frozen=True):
+    """Where two workflows part.
+
+    Attributes:
+        a: The first workflow.
+        b: The second workflow.
+        same: How many jobs are the same in both.
+        parted: Jobs that differ, a needed job before those that need it. `first` is true where the workflows part:
+            nothing that the job got from others explains the difference.
+        only_a: Names of jobs that only the first has.
+        only_b: Names of jobs that only the second has.
+        not_compared: Names of jobs that have not run in both.
+    """
+
+    a: int
+    b: int
+    same: int
+    parted: list[dict[str, Any]]
+    only_a: list[str]
+    only_b: list[str]
+    not_compared: list[str]
+
+
 class Rerun(Value, frozen=True):
     """An applied rerun.
 

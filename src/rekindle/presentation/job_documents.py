@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import Reason
     from rekindle.engine.queries.attempt_comparison import AttemptComparison
     from rekindle.engine.queries.details import AttemptDetails, Explanations, JobDetails
+    from rekindle.engine.queries.file_uses import FileUse
+    from rekindle.engine.queries.lineage import Lineage
+    from rekindle.engine.queries.run_comparison import RunComparison
     from rekindle.engine.results import PageRequest
     from rekindle.engine.staleness.stale_jobs import Explanation
 
@@ -91,6 +94,69 @@ def attempt_comparison(found: AttemptComparison) -> dict[str, Any]:
         "logs": [
             {"step": one.step, "stream": one.stream, "line": one.line, "a": one.a, "b": one.b} for one in found.logs
         ],
+    }
+
+
+def run_comparison(found: RunComparison) -> dict[str, Any]:
+    """Return where two workflows part."""
+    return {
+        "a": found.a.id,
+        "b": found.b.id,
+        "same": found.same,
+        "parted": [
+            {
+                "name": one.name,
+                "first": one.is_first,
+                "jobs": list(one.jobs),
+                "attempts": list(one.attempts),
+                "states": [state.label for state in one.states],
+                "reasons": list(map(_reason, one.reasons)),
+                "results": list(one.results),
+                "upstream": list(one.upstream),
+            }
+            for one in found.parted
+        ],
+        "only_a": list(found.only_a),
+        "only_b": list(found.only_b),
+        "not_compared": list(found.not_compared),
+    }
+
+
+def lineage(found: Lineage) -> dict[str, Any]:
+    """Return where a file comes from, and what depends on it."""
+    state = found.maker_state
+    return {
+        "path": found.path,
+        "digest": found.digest or None,
+        "origin": found.origin,
+        "made": found.maker and _file_use(found.maker, found),
+        "current": state
+        and {"verdict": state.word, "stale": state.stale, "reasons": list(map(_reason, state.reasons))},
+        "sources": [
+            {**documents.file(one.content), "attempt": one.maker, "used_by": one.user, "depth": one.depth}
+            for one in found.sources
+        ],
+        "used": [_file_use(one, found) for one in found.uses.used],
+        "tainted": [
+            {"id": job.id, "workflow": job.workflow, "name": job.name, "state": job.state.label}
+            for job in found.tainted
+        ],
+        "more": found.uses.more,
+    }
+
+
+def _file_use(one: FileUse, found: Lineage) -> dict[str, Any]:
+    return {
+        "attempt": one.attempt.id,
+        "number": one.attempt.number,
+        "job": one.job.id,
+        "name": one.job.name,
+        "workflow": one.job.workflow,
+        "live": one.job.attempt == one.attempt.id,
+        "path": one.content.path,
+        "digest": one.content.digest or None,
+        "same": (one.digest_of(found.path) or one.content.digest) == found.digest,
+        "ended": documents.iso(one.attempt.ended),
     }
 
 

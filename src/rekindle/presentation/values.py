@@ -447,6 +447,32 @@ class AttemptDiff(Value, frozen=True):
     logs: list[dict[str, Any]]
 
 
+class Lineage(Value, frozen=True):
+    """Where a file comes from, and what depends on it.
+
+    Attributes:
+        path: Its absolute path.
+        digest: Of its content, if it exists.
+        origin: made, copied, changed, gone or source.
+        made: The attempt that left it, or its content elsewhere.
+        current: Whether the job that made it is current, with reasons; None if another attempt of it is live.
+        sources: The files that went into it, directly or through other jobs, with the attempts that left them.
+        used: The attempts that used it, newest first.
+        tainted: Jobs whose last attempt depends on its present content.
+        more: Whether there are older attempts.
+    """
+
+    path: str
+    digest: str | None
+    origin: str
+    made: dict[str, Any] | None
+    current: dict[str, Any] | None
+    sources: list[dict[str, Any]]
+    used: list[dict[str, Any]]
+    tainted: list[dict[str, Any]]
+    more: bool
+
+
 class Log(Value, frozen=True):
     """What a step, or an item of a fan-out, printed. `str` of it is the text.
 

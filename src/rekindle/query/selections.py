@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ class SelectionFlags(msgspec.Struct, frozen=True):
     signature: str | None = None
     everything: bool = False
     changed: StaleFilter = False
+    from_files: Sequence[str] = ()  # paths
+    tainted_by: Sequence[int] = ()  # ids of attempts
 
     def typed(self) -> dict[str, Any]:
         """Return the flags that were given as JSON values, for the record of a request."""
@@ -81,7 +84,15 @@ def parse_selection(flags: SelectionFlags, clock: Callable[[], float] = time.tim
         everything=flags.everything,
         changed=flags.changed,
         also=tuple(groups[1:]),
+        read_files=tuple(map(_absolute_path, flags.from_files)),
+        tainted_by=tuple(dict.fromkeys(flags.tainted_by)),
     )
+
+
+def _absolute_path(path: str) -> str:
+    if not path or "\0" in path:
+        raise BadSelection(f"{path!r} is no path of a file", hint="for instance: --from-file data/raw.csv")
+    return os.path.abspath(path)  # noqa: PTH100  resolve() would follow links, and names are recorded as they are given
 
 
 def parse_states(words: Sequence[str]) -> Predicate:

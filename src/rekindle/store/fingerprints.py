@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -67,19 +68,44 @@ class Fingerprints:
         found = self._documents("files", attempts)
         return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in found}
 
-    def with_path(self, path: str, most: int) -> dict[int, FileFingerprints]:
-        """Return what `put_files` recorded of the newest attempts, at most `most`, that have this path among their
-        files."""
-        text = f'"path":{to_json(self._db.paths.encode(path)).decode()}'
-        escaped = _WILD.sub(r"!\g<0>", text)
-        rows = self._db.rows(SQL["with_text"], pattern=f"%{escaped}%", limit=most)
-        decode = self._db.paths.decode
-        found = {attempt: with_prints(_PRINTS(document), decode) for attempt, document in rows}
+    def reading(self, path: str, *, archived: bool) -> dict[int, FileFingerprints]:
+        """Return what `put_files` recorded of the attempts, `archived` ones too, that have this path among their
+        inputs, or a folder around it or a pattern that matches it; the newest first."""
         return {
             attempt: one
-            for attempt, one in found.items()
-            if any(each.path == path for each in one.inputs + one.outputs)
+            for attempt, one in self._with_texts([*self._around(path), '"pattern":'], archived=archived).items()
+            if any(content.covers(path) for content in one.inputs if content.compared)
         }
+
+    def making(self, path: str, digests: Collection[str] = ()) -> dict[int, FileFingerprints]:
+        """Return what `put_files` recorded of the attempts, live and archived, that left an output at this path or a
+        folder around it, or an output with one of these contents anywhere; the newest first."""
+        texts = [*self._around(path), *(f'"digest":"{digest}"' for digest in digests)]
+        return {
+            attempt: one
+            for attempt, one in self._with_texts(texts, archived=True).items()
+            if any(content.covers(path) or content.digest in digests for content in one.outputs)
+        }
+
+    def _around(self, path: str) -> Iterator[str]:
+        """Yield how this path, and each folder around it, stand in a document."""
+        folder = ""
+        while path != folder:
+            yield f'"path":{to_json(self._db.paths.encode(path)).decode()}'
+            path, folder = posixpath.dirname(path), path
+
+    def _with_texts(self, texts: Sequence[str], *, archived: bool) -> dict[int, FileFingerprints]:
+        patterns = to_json([_containing(text) for text in texts]).decode()
+        decode = self._db.paths.decode
+        rows = self._db.rows(SQL["with_texts"], patterns=patterns, archived=archived)
+        return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in rows}
+
+    def built_on(self, workflows: Collection[int]) -> Iterator[tuple[int, int]]:
+        """Yield (attempt, an attempt whose results or steps it used) of the attempts of workflows."""
+        for attempt, document in self._db.rows(SQL["needed_in"], workflows=as_set(workflows)):
+            for needed in _NEEDED(document).values():
+                yield attempt, needed
+        yield from self._db.rows(SQL["kept_steps_in"], workflows=as_set(workflows))
 
     def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
         """Return what `put_patched` recorded, for attempts that have any."""
@@ -176,6 +202,12 @@ class Fingerprints:
             path = self._db.paths.decode(row.path)
             found[path] = FileRecord(path, row.size, row.mtime_ns, row.inode, row.taken_ns, row.digest, row.ctime_ns)
         return found
+
+
+def _containing(text: str) -> str:
+    """Return the pattern for LIKE of what contains a text."""
+    escaped = _WILD.sub(r"!\g<0>", text)
+    return f"%{escaped}%"
 
 
 class StalenessInputs:

@@ -191,6 +191,18 @@ class AttemptDiff(msgspec.Struct):
     logs: list[dict[str, Any]]
 
 
+class RunComparison(msgspec.Struct):
+    """Where two workflows part."""
+
+    a: int
+    b: int
+    same: int
+    parted: list[dict[str, Any]]
+    only_a: list[str]
+    only_b: list[str]
+    not_compared: list[str]
+
+
 class Flaky(msgspec.Struct):
     """How often jobs fail."""
 

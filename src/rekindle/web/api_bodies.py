@@ -88,6 +88,11 @@ class SelectionFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     archived: Annotated[bool, Meta(description="`error` searches archived attempts, too.")] = False
     signature: Annotated[Word, Meta(description="The signature of a failure.")] | None = None
     changed: Annotated[bool | Literal["all"], Meta(description="Only stale jobs.")] = False
+    from_file: Annotated[Words, Meta(description="Jobs whose last attempt read these files (absolute paths).")] = []
+    tainted_by: Annotated[
+        list[Annotated[int, Meta(ge=1, le=2**63 - 1)]],
+        Meta(description="The jobs of these attempts, and jobs that used their results.", max_length=1000),
+    ] = []
     all: Annotated[bool, Meta(description="Every job of the store.")] = False
 
     def flags(self) -> SelectionFlags:
@@ -106,6 +111,8 @@ class SelectionFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             signature=self.signature,
             everything=self.all,
             changed=self.changed,
+            from_files=tuple(self.from_file),
+            tainted_by=tuple(self.tainted_by),
         )
 
 

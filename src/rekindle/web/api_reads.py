@@ -64,6 +64,10 @@ def _job(session: Session, call: Call) -> dict[str, Any]:
     return answers.jobs_show(session, selections.select(session, Selection(jobs=(call.id("job"),))), reading_limit())
 
 
+def _compare(session: Session, call: Call) -> dict[str, Any]:
+    return answers.workflows_compare(session, call.path["workflow"], call.path["other"])
+
+
 def _attempts(session: Session, call: Call) -> dict[str, Any]:
     selection = parse_selection(call.query.flags())
     return answers.attempts_list(session, selection, call.query.page(), live=call.query.live)
@@ -149,6 +153,13 @@ _A, _B = api_answers, api_bodies
 OPERATIONS = (
     _get("/workflows", "listWorkflows", _workflows, "List workflows.", _A.Workflows, _B.WorkflowsPage),
     _get("/workflows/{workflow}", "showWorkflow", _workflow, "Show a workflow, by id or name.", _A.WorkflowDetails),
+    _get(
+        "/workflows/{workflow}/compare/{other}",
+        "compareWorkflows",
+        _compare,
+        "Show where two workflows part, by id or name.",
+        _A.RunComparison,
+    ),
     _get("/status", "status", _status, "Show each workflow at a glance.", _A.Status, _B.WorkflowPage),
     _get("/jobs", "listJobs", _jobs, "List the jobs of a selection, by id.", _A.Jobs, _B.JobsPage),
     _get("/jobs/{job}", "showJob", _job, "Show everything about a job.", _A.JobDetails),

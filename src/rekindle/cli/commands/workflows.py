@@ -1,4 +1,4 @@
-"""`rekindle workflows`: list, show, diff, archive and delete."""
+"""`rekindle workflows`: list, show, diff, compare, archive and delete."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.pages import page_options, print_page_note, print_table
 from rekindle.cli.output.revisions import draw_diff
+from rekindle.cli.output.run_comparisons import draw_comparison
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.domain.errors import Refused
 from rekindle.domain.overrides import pairs
 from rekindle.domain.texts.function_source import shown_call
 from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.queries.run_comparison import compare_runs
 from rekindle.engine.submit.workflow_diff import diff_workflow
 from rekindle.presentation import answers, words
+from rekindle.presentation.job_documents import run_comparison
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobTemplate, Step
@@ -35,6 +38,7 @@ COMMANDS = {
     "diff": Entry(
         "rekindle.cli.commands.workflows:diff", "Show what differs between two revisions, or from a spec file."
     ),
+    "compare": Entry(f"{_HERE}:compare", "Show where two workflows part, and why."),
     "archive": Entry(f"{_HERE}:archive", "Archive a workflow: it is neither run nor listed."),
     "delete": Entry(f"{_HERE}:delete", "Remove a workflow with all its history."),
 }
@@ -253,3 +257,28 @@ def diff(
     other = words.one_line(str(found.spec)) if found.spec else f"revision {found.b}"
     click.echo(f"{name}: revision {found.a} -> {other}")
     draw_diff(found.differences, verbose=verbose)
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("-v", "--verbose", is_flag=True, help="Name every job that differs, also below the first ones.")
+@json_option
+def compare(a: str, b: str, verbose: bool, as_json: bool) -> None:
+    """Show where two workflows, A and B, part, and why.
+
+    Jobs are matched by name. The last attempts of each pair are compared: definition, parameters, inputs, code,
+    environment and results. First come the jobs that differ although all that they got from other jobs is the same;
+    the jobs below them are counted.
+
+    \b
+    Example:
+      rekindle workflows compare sweep sweep-2
+      rekindle workflows compare 3 7 --json
+    """
+    with opened() as session:
+        found = compare_runs(session, a, b)
+    if as_json:
+        json_output.emit(run_comparison(found))
+    else:
+        draw_comparison(found, verbose=verbose)

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from rekindle.domain.states import State
+from rekindle.domain.texts.patterns import glob_base, glob_reaches, split_glob
 
 ComparedBy = Literal["content", "mtime"]
 """How files are compared: by content, or by size and modification time."""
@@ -54,6 +55,14 @@ class FileContent(msgspec.Struct, frozen=True):
     def compared(self) -> bool:
         """Whether a change of the file can make the attempt stale."""
         return self.named != "written"
+
+    def covers(self, path: str) -> bool:
+        """Return whether an absolute path is this file, lies within this folder, or is matched by this pattern."""
+        if self.matched is None:
+            return path == self.path or path.startswith(f"{self.path}/")
+        base = glob_base(self.path, self.matched.pattern)
+        inside = path.removeprefix(f"{base.rstrip('/')}/")
+        return inside != path and glob_reaches(split_glob(self.matched.pattern)[1], inside)
 
 
 def is_within(path: str, folders: Collection[str]) -> bool:

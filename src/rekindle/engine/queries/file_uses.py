@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,17 +19,24 @@ if TYPE_CHECKING:
 MOST = 200
 """The most attempts that made a file, or used it, that are returned."""
 
-_MOST_READ = 500
-_MOST_FOLDERS = 4
-
 
 class FileUse(msgspec.Struct, frozen=True):
-    """An attempt that made a file, or used it. `content` is the file, or a folder around it, as the attempt recorded
-    it."""
+    """An attempt that made a file, or used it. `content` is the file, or a folder around it or a pattern that matches
+    it, as the attempt recorded it."""
 
     attempt: Attempt
     job: Job
     content: FileContent
+
+    def digest_of(self, path: str) -> str | None:
+        """Return the digest of a file as the attempt recorded it; None where it recorded that of the folder only."""
+        if self.content.path == path:
+            return self.content.digest
+        matched = self.content.matched
+        for name, digest in (matched.files or {}).items() if matched is not None else ():
+            if path == name or path.endswith(f"/{name}"):
+                return digest
+        return None
 
 
 class FileUses(msgspec.Struct, frozen=True):
@@ -52,28 +58,29 @@ def recorded_file(session: Session, attempt: int, kind: str, name: str) -> FileC
     )
 
 
-def file_uses(session: Session, path: str) -> FileUses:
-    """Return which attempts made a file and which used it. If none recorded the file as an output, attempts with a
-    folder around it as an output count."""
+def file_uses(session: Session, path: str, digests: Collection[str] = ()) -> FileUses:
+    """Return which attempts made a file, or left one of these contents elsewhere, and which used it. If none recorded
+    the file as an output, attempts with a folder around it as an output count."""
     with session.store.read() as archive:
-        found = archive.fingerprints.with_path(path, _MOST_READ)
-        made, used = _uses(archive, found, path, "outputs"), _uses(archive, found, path, "inputs")
-        folder = path
-        for _ in range(_MOST_FOLDERS):
-            folder = posixpath.dirname(folder)
-            if made or folder in ("", "/"):
-                break
-            made = _uses(archive, archive.fingerprints.with_path(folder, _MOST_READ), folder, "outputs")
-    more = len(found) == _MOST_READ or len(made) > MOST or len(used) > MOST
-    return FileUses(made[:MOST], used[:MOST], more)
+        made = _uses(archive, archive.fingerprints.making(path, digests), path, "outputs", digests)
+        used = _uses(archive, archive.fingerprints.reading(path, archived=True), path, "inputs")
+    exact = [one for one in made if one.content.path == path or one.content.digest in digests]
+    made = exact or made
+    return FileUses(made[:MOST], used[:MOST], len(made) > MOST or len(used) > MOST)
 
 
-def _uses(archive: Snapshot, found: Mapping[int, FileFingerprints], path: str, side: str) -> list[FileUse]:
+def _uses(
+    archive: Snapshot,
+    found: Mapping[int, FileFingerprints],
+    path: str,
+    side: Literal["inputs", "outputs"],
+    digests: Collection[str] = (),
+) -> list[FileUse]:
     contents = {
         attempt: content
         for attempt, one in found.items()
         for content in getattr(one, side)
-        if content.path == path and content.compared
+        if content.compared and (content.covers(path) or content.digest in digests)
     }
     attempts = archive.attempts.by_id(contents)
     jobs = {job.id: job for job in archive.jobs.get(sorted({one.job for one in attempts}))}

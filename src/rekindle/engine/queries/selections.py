@@ -28,6 +28,7 @@ from rekindle.domain.selection import (
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
+from rekindle.engine.queries.dependents import consumers, tainted_jobs
 from rekindle.query.job_keys import has_wildcard, parse_ids, range_hint
 
 if TYPE_CHECKING:
@@ -117,13 +118,13 @@ def resolve_in(
 
 
 def before_write(session: Session, chosen: Chosen, progress: ReadProgress | None = None) -> Chosen:
-    """Return the choice in a form that a write transaction can resolve. Regular expressions are evaluated here, and
-    files are read here; a selection without them is returned as it is."""
+    """Return the choice in a form that a write transaction can resolve. Regular expressions and what attempts recorded
+    are searched here, and files are read here; a selection without them is returned as it is."""
     if not isinstance(chosen, Selection):
         return chosen
     if chosen.changed:
         return select_stale(session, chosen, progress)
-    if not has_pattern(chosen.where):
+    if not (has_pattern(chosen.where) or chosen.read_files or chosen.tainted_by):
         return chosen
     with session.store.read() as archive:
         ids = select_in(archive, chosen, session.note)
@@ -185,13 +186,13 @@ def resolve_selection(session: Session, selection: Selection, progress: ReadProg
         return JobFilter(ids=select(session, selection, progress))
     with session.store.read() as archive:
         workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
-        return JobFilter(_with_signature(archive, selection), workflow)
+        return JobFilter(_condition(archive, selection), workflow)
 
 
 def select_in(archive: Snapshot, selection: Selection, note: Callable[[str], None] | None = None) -> list[int]:
     """Return the ids of the jobs that a selection matches, within a transaction. Staleness is not evaluated."""
     workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
-    where = _with_signature(archive, selection)
+    where = _condition(archive, selection)
     if not selection.jobs:
         return archive.jobs.select(where, workflow)
     keep = set(named_jobs(archive, selection.jobs, workflow, note))
@@ -205,13 +206,26 @@ def select_in(archive: Snapshot, selection: Selection, note: Callable[[str], Non
     return [job for job in archive.jobs.select(where, workflow) if job in keep]
 
 
-def _with_signature(archive: Snapshot, selection: Selection) -> Predicate:
-    if selection.signature is None:
-        return selection.where
-    digest = archive.attempts.signature(selection.signature)
-    if digest is None:
-        raise NotFound(f"no failure has the signature {selection.signature!r}", hint="`rekindle failures` lists them")
-    return AllOf((selection.where, Compare("signature", Op.EQ, digest)))
+def _condition(archive: Snapshot, selection: Selection) -> Predicate:
+    """Return the condition of a selection, with what the store says of its signature, files and attempts."""
+    parts: list[Predicate] = []
+    if selection.signature is not None:
+        digest = archive.attempts.signature(selection.signature)
+        if digest is None:
+            why = f"no failure has the signature {selection.signature!r}"
+            raise NotFound(why, hint="`rekindle failures` lists them")
+        parts.append(Compare("signature", Op.EQ, digest))
+    if selection.read_files:
+        found = {job for path in selection.read_files for job in consumers(archive, path)}
+        parts.append(Compare("id", Op.IN, tuple(sorted(found))))
+    if selection.tainted_by:
+        known = {one.id for one in archive.attempts.by_id(selection.tainted_by)}
+        if missing := [one for one in selection.tainted_by if one not in known]:
+            raise NotFound(
+                f"no such attempt: {', '.join(map(str, missing))}", hint="`rekindle attempts list` lists them"
+            )
+        parts.append(Compare("id", Op.IN, tuple(tainted_jobs(archive, selection.tainted_by))))
+    return AllOf((selection.where, *parts)) if parts else selection.where
 
 
 def find_workflow(session: Session, key: str) -> Workflow:

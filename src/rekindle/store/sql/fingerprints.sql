@@ -10,10 +10,25 @@ ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 -- One part of the fingerprints of attempts, where it was recorded.
 SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;
 
--- name: with_text
--- The newest attempts in whose recorded files a text occurs. No index: 100,000 attempts take half a second.
-SELECT attempt, document FROM fingerprint WHERE part = 'files' AND document LIKE :pattern ESCAPE '!'
-ORDER BY attempt DESC LIMIT :limit;
+-- name: with_texts
+-- The attempts in whose recorded files one of several texts occurs, the newest first; live ones, or archived ones too. No
+-- index: 100,000 attempts take half a second.
+SELECT fingerprint.attempt, fingerprint.document FROM fingerprint JOIN attempt ON attempt.id = fingerprint.attempt
+WHERE fingerprint.part = 'files' AND (attempt.archived_by IS NULL OR CAST(:archived AS BIGINT) = 1)
+    AND EXISTS (
+        SELECT 1 FROM json_each(CAST(:patterns AS TEXT)) AS wanted
+        WHERE fingerprint.document LIKE wanted.value ESCAPE '!'
+    )
+ORDER BY fingerprint.attempt DESC;
+
+-- name: needed_in
+-- What the attempts of workflows needed.
+SELECT fingerprint.attempt, fingerprint.document FROM fingerprint JOIN attempt ON attempt.id = fingerprint.attempt
+WHERE fingerprint.part = 'needed' AND attempt.workflow IN @workflows;
+
+-- name: kept_steps_in
+-- The attempts of workflows that keep steps of earlier ones.
+SELECT id, builds_on FROM attempt WHERE builds_on IS NOT NULL AND workflow IN @workflows;
 
 -- name: aside
 -- The partial outputs of attempts and of those that they build on, newest first, and whether each attempt may have put
