@@ -75,7 +75,8 @@ def _quantity(one: Measurement, target: Target, value: float | None) -> str:
         return f"{target.of} not measured"
     match target.of:
         case "ratio":
-            return f"{value:.2f} {'of' if one.unit == '/s' else 'times'} {target.beside}"
+            number = f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+            return f"{number} {'of' if one.unit == '/s' else 'times'} {target.beside}"
         case "exponent":
             return f"n^{value:.2f}"
         case "memory":
@@ -120,13 +121,37 @@ def spread(one: Measurement) -> str:
 
 
 def page(results: Iterable[Result]) -> str:
-    """Return the page of results in Markdown: a table for each row."""
+    """Return the page of results in Markdown: the targets, then a table for each row, those with peers last."""
+    rows = sorted(results, key=lambda one: (one.row.startswith("peer-"), one.row))
     parts = [PAGE_START]
-    for one in results:
-        parts.append(f"\n## {one.about[:1].upper()}{one.about[1:]}\n")
-        parts.append(f"`python -m benchmarks {one.row}`, {_circumstances(one)}\n" if not one.unavailable else "")
-        parts.append(f"Not measured: {one.unavailable}.\n" if one.unavailable else table(one))
-    return "\n".join(part for part in parts if part)
+    if targets := [line for one in rows for line in _targets(one)]:
+        head = "| row | | measured | target | |\n|---|---|---|---|---|"
+        parts.append("\n".join(["## Targets\n", head, *targets, ""]))
+    for one in rows:
+        parts.append(f"## {one.about[:1].upper()}{one.about[1:]}\n")
+        if one.unavailable:
+            parts.append(f"`python -m benchmarks {one.row}`. Not measured: {one.unavailable}.\n")
+        else:
+            parts.append(f"`python -m benchmarks {one.row}`, {_circumstances(one)}\n")
+            parts.append(table(one))
+    return "\n".join(parts)
+
+
+def _targets(one: Result) -> Iterator[str]:
+    """Yield a line of the table of targets for each limit of a row."""
+    for each in one.measurements:
+        for target in each.targets:
+            value = each.quantity(target, one.by_name)
+            met = None if value is None else target.met(value)
+            if met is not None:
+                cells = (
+                    one.row,
+                    each.name,
+                    _quantity(each, target, value),
+                    limit(each, target),
+                    "met" if met else "short",
+                )
+                yield f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _circumstances(one: Result) -> str:
@@ -134,7 +159,7 @@ def _circumstances(one: Result) -> str:
     day = datetime.fromisoformat(one.date)
     loaded = f", while other work ran (load {one.load:.1f})" if one.load >= 0.5 else ""
     rounds = f"{one.rounds} round" + ("s" if one.rounds != 1 else "")
-    return f"{one.size:,}, {rounds}{sizes}. {one.machine}; {day.day} {day:%B %Y}, commit {one.commit}{loaded}."
+    return f"size {one.size:,}, {rounds}{sizes}. {one.machine}; {day.day} {day:%B %Y}, commit {one.commit}{loaded}."
 
 
 def table(one: Result) -> str:
@@ -149,9 +174,8 @@ def table(one: Result) -> str:
         peak = shown(median(each.memory), "B") if each.memory else ""
         said = [*(judged(each, target, one.by_name) for target in each.targets), each.note]
         targets = "<br>".join(filter(None, said))
-        lines.append(
-            f"| {_cell(each.name)} | {shown(each.value, each.unit)}{around} | {spent} | {peak} | {_cell(targets)} |"
-        )
+        cells = each.name, f"{shown(each.value, each.unit)}{around}", spent, peak, targets
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join(lines) + "\n"
 
 

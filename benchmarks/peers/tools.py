@@ -109,6 +109,7 @@ def _measurement(
     if peer.name in reasons:
         return Measurement(peer.name, unit, (), note=f"not measured: {reasons[peer.name]}")
     taken, done = samples.taken[peer.name], min(count, peer.most)
+    made = f"version {version(peer.tool)}" if peer.tool else ""
     fewer = f"{done:,} jobs" if done < count else ""
     targets: tuple[Target, ...] = () if peer is ours or (fewer and not rates) else (beside(ours.name),)
     return Measurement(
@@ -118,5 +119,5 @@ def _measurement(
         tuple(one.processor for one in taken),
         tuple(one.memory for one in taken if one.memory),
         targets,
-        note=", ".join(filter(None, (version(peer.tool) if peer.tool else "", fewer, peer.note))),
+        note=", ".join(filter(None, (made, fewer, peer.note))),
     )

@@ -181,6 +181,19 @@ def test_the_newest_complete_result_of_each_row_is_published() -> None:
     ]
 
 
+def test_publishing_adds_each_new_result_of_this_machine_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "LOCAL", tmp_path / "local.jsonl")
+    monkeypatch.setattr(history, "PUBLISHED", tmp_path / "published")
+    history.append(history.LOCAL, [result(), result(machine="other", row="calls"), result(row="startup", quick=True)])
+    path = history.publish("2 × CPU")
+    assert path is not None
+    assert [one.row for one in history.read(path)] == ["submit"]
+    assert history.publish("2 × CPU") is None
+    history.append(history.LOCAL, [result("2026-12-01T12:00:00Z")])
+    assert history.publish("2 × CPU") == path
+    assert [one.date for one in history.published()] == ["2026-11-30T12:00:00Z", "2026-12-01T12:00:00Z"]
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "words"),
     [
@@ -211,6 +224,12 @@ def test_what_is_not_installed_is_listed_with_the_reason() -> None:
     assert "peer" in text(one, one)
     assert "| peer | | | | not measured: it is not installed |" in page([one])
     assert "Not measured: no Slurm." in page([result(unavailable="no Slurm")])
+
+
+def test_the_page_begins_with_the_targets_and_ends_with_the_peers() -> None:
+    text = page([result(row="peer-calls", about="others"), result(row="submit")])
+    assert "| submit | ours | 2.00 times bare | at most 1.5 | short |" in text
+    assert text.index("## Targets") < text.index("## Submit jobs") < text.index("## Others")
 
 
 def test_peers_that_cannot_be_measured_are_listed_and_slow_ones_do_fewer_jobs() -> None:
