@@ -64,10 +64,19 @@ def _changes(result: Result, before: Result | None) -> Iterator[str]:
 def judged(one: Measurement, target: Target, others: Mapping[str, Measurement]) -> str:
     """Return a quantity, its limit and whether it is met, such as "0.73 of xargs; at least 1: short"."""
     value = one.quantity(target, others)
-    found = _quantity(one, target, value)
+    found = _quantity(one, target, value) + _processor(one, target, others)
     if value is None or (met := target.met(value)) is None:
         return found
     return f"{found}; {limit(one, target)}: {'met' if met else 'short'}"
+
+
+def _processor(one: Measurement, target: Target, others: Mapping[str, Measurement]) -> str:
+    """Return the ratio of processor times beside a ratio, which other work on the machine disturbs less."""
+    other = others.get(target.beside)
+    if target.of != "ratio" or other is None or one.note or not (one.processor and other.processor):
+        return ""
+    spent, others_spent = median(one.processor), median(other.processor)
+    return f" ({spent / others_spent:.2f} times its processor time)" if others_spent else ""
 
 
 def _quantity(one: Measurement, target: Target, value: float | None) -> str:

@@ -109,8 +109,9 @@ def _make(folder: Path, count: int, _: ExitStack) -> Run:
 
 def _make_reruns(folder: Path, count: int, _: ExitStack) -> Run:
     outputs = " ".join(f"out/{number}" for number in range(count))
-    rule = f"out/%:\n\t@test $$(($* % {FAILS})) -ne 0 && touch $@\n"
-    (folder / "Makefile").write_text(f"all: {outputs}\n{rule}")
+    # …#Static-Pattern: without a search for implicit rules
+    rule = f"$(O): out/%:\n\t@test $$(($* % {FAILS})) -ne 0 && touch $@\n"
+    (folder / "Makefile").write_text(f"O := {outputs}\nall: $(O)\n{rule}")
     (folder / "out").mkdir()
     command([program("make"), "-s", "-k", "-j2"], folder, expect=2)
     return lambda: command([program("make"), "-n"], folder)
@@ -119,7 +120,7 @@ def _make_reruns(folder: Path, count: int, _: ExitStack) -> Run:
 def _make_checks(folder: Path, count: int, _: ExitStack) -> Run:
     _files(folder, count)
     outputs = " ".join(f"out/{number}" for number in range(count))
-    (folder / "Makefile").write_text(f"all: {outputs}\nout/%: in/%\n\t@cp $< $@\n")
+    (folder / "Makefile").write_text(f"O := {outputs}\nall: $(O)\n$(O): out/%: in/%\n\t@cp $< $@\n")
     command([program("make"), "-s", "-j2"], folder)
     return lambda: command([program("make"), "-j2"], folder)
 

@@ -212,6 +212,9 @@ def test_values_are_shown_with_three_digits_and_a_unit(value: float, unit: str, 
 def test_a_result_says_whether_its_targets_are_met_and_what_has_changed() -> None:
     one = result()
     assert judged(SECONDS, SECONDS.targets[0], one.by_name) == "2.00 times bare; at most 1.5: short"
+    bare = msgspec.structs.replace(BARE, processor=(2.0, 2.5, 9.0))
+    words = judged(SECONDS, SECONDS.targets[0], {"ours": SECONDS, "bare": bare})
+    assert words == "2.00 times bare (2.00 times its processor time); at most 1.5: short"
     slower = result(measurements=(msgspec.structs.replace(SECONDS, values=(4.0,)), BARE))
     lines = text(slower, one)
     assert "4.00 times bare; at most 1.5: short" in lines
