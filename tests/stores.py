@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -84,8 +84,8 @@ def statements_of(store: Store) -> Iterator[list[str]]:
         yield texts
 
 
-def every_row(store: Store, *, without: str = "") -> dict[str, list[Any]]:
-    """Return the rows of every table but one."""
+def every_row(store: Store, *, without: Collection[str] = ()) -> dict[str, list[Any]]:
+    """Return the rows of every table but some."""
     with store.read() as archive:
-        found = {table: archive._db.select(f"SELECT * FROM {table}", {}) for table in TABLES if table != without}
+        found = {table: archive._db.select(f"SELECT * FROM {table}", {}) for table in TABLES if table not in without}
     return {table: sorted(rows, key=repr) for table, rows in found.items()}

@@ -1,14 +1,13 @@
-"""Jobs of many workflows beside as many jobs of one workflow, and a chain of different jobs."""
+"""Jobs of many workflows beside as many jobs of one workflow, and different jobs beside equal ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import command
-from benchmarks.harness import Measurement, Row, Sample, at_most, beside, in_turn, percentile
+from benchmarks.harness import Measurement, Row, Sample, at_most, beside, in_turn
 from benchmarks.projects import REKINDLE, SLOTS, project
 from rekindle import Client, Workflow
 
@@ -33,28 +32,6 @@ def different_jobs(count: int, rounds: int) -> list[Measurement]:
         ("a matrix", lambda: work(lambda client, folder: submit_one(client, folder, count))),
     )
     return samples.rates(count, {"different jobs": [beside("a matrix")]})
-
-
-def chain(length: int, rounds: int) -> list[Measurement]:
-    """Measure `rekindle work` with a chain of no-op calls: from the start of one to the start of the next."""
-    levels: list[list[float]] = []
-
-    def run() -> Sample:
-        with project(JOB, 1) as folder, Client(str(folder / ".rekindle")) as client:
-            submit_different(client, folder, length, {"call": "work:nothing"}, after=True)
-            sample = command([REKINDLE, "work", "-j", "1"], folder)
-            attempts = client.attempts(client.select(workflow="different"))
-            starts = sorted(one.started.timestamp() for one in attempts if one.started is not None)
-            levels.append([later - one for one, later in pairwise(starts)])
-            return sample
-
-    samples = in_turn(rounds, ("whole command", run))
-    medians = tuple(percentile(one, 50) for one in levels)
-    return [
-        *samples.seconds(),
-        Measurement("a level, median", "s", medians, targets=(at_most(0.001),)),
-        Measurement("a level, p99", "s", tuple(percentile(one, 99) for one in levels), targets=(at_most(0.005),)),
-    ]
 
 
 def work(submit: Callable[[Client, Path], None], slots: int = SLOTS) -> Sample:
@@ -99,6 +76,5 @@ ROWS = (
         quick=(100, 1_000),
         rounds=1,
     ),
-    Row("chain", "a chain of no-op Python calls, 1 slot: `rekindle work`", chain, (100, 1_000), (50,), at=1_000),
     Row("different", "different jobs beside a matrix of as many: `rekindle work`", different_jobs, (2_000,), (300,)),
 )

@@ -1,53 +1,113 @@
-"""Status, plan, apply and undo of a rerun in a large workflow with failed jobs."""
+"""Reruns of the failed jobs of a large store, and holds of half of its jobs, beside bare SQL that writes as many rows."""
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.commands import command
-from benchmarks.harness import CommandFailed, Measurement, Row, Sample, Samples
-from benchmarks.projects import JOBS_FAILED, REKINDLE, SLOTS, project
-from rekindle import Client
+from benchmarks.commands import call, command
+from benchmarks.harness import MB, Measurement, Row, Sample, Samples, at_most, beside, memory
+from benchmarks.large_store import make_store
+from benchmarks.projects import REKINDLE
 
-EVERY = 10
-"""Each EVERY-th job fails."""
+BARE_RESET, BARE_HOLD = "bare SQL: descendants, a row for each, reset", "bare SQL: update half of the jobs"
+
+PLAN = ("rerun", "-s", "failed", "--dry-run")
+LIST = (*PLAN, "--json")
+APPLY = ("rerun", "-s", "failed", "--yes")
+UNDO = ("undo",)
+
+RESET = (
+    "CREATE TABLE bare (rerun INTEGER, job INTEGER, version INTEGER, PRIMARY KEY (rerun, job)) WITHOUT ROWID",
+    "CREATE INDEX bare_by_job ON bare (job, rerun)",
+    """INSERT INTO bare WITH RECURSIVE reached (id) AS (SELECT id FROM job WHERE state = 5
+        UNION SELECT edge.child FROM reached JOIN edge ON edge.parent = reached.id)
+    SELECT 1, job.id, job.version FROM reached JOIN job ON job.id = reached.id ORDER BY job.id""",
+    """UPDATE job SET state = CASE WHEN unmet = 0 THEN 1 ELSE 0 END, attempt = NULL, version = job.version + 1
+    FROM bare WHERE job.id = bare.job""",
+)
+HOLD = "UPDATE job SET held = 'held', version = version + 1 WHERE id <= {}"
 
 
 def reruns(count: int, rounds: int) -> list[Measurement]:
-    """Measure commands and Python calls with `count` jobs, some of which fail, evenly spread."""
-    job = {"call": "work:fail_each", "args": {"number": "${matrix.i}", "every": EVERY}}
+    """Measure plan, apply and undo of a rerun of the failed jobs and all their descendants, a fifth of the jobs."""
     samples = Samples()
-    with project(job, count) as folder:
-        rekindle(samples, folder, "submit", "spec.json")
-        rekindle(samples, folder, "work", "-j", str(SLOTS), expect=JOBS_FAILED)
+    with large_store(count) as folder:
         for _ in range(rounds):
-            rekindle(samples, folder, "status")
-            rekindle(samples, folder, "jobs", "list", "-s", "failed")
-            rekindle(samples, folder, "rerun", "-s", "failed", "--dry-run")
-            rekindle(samples, folder, "rerun", "-s", "failed", "--yes")
-            rekindle(samples, folder, "undo")
-        with Client(str(folder / ".rekindle")) as client:
-            for _ in range(rounds):
-                in_process(samples, client, count // EVERY)
-    return samples.seconds()
+            for words in (PLAN, LIST, APPLY, UNDO):
+                rekindle(samples, folder, *words)
+            samples.take(BARE_RESET, lambda: bare(folder, RESET))
+    limits = {PLAN: [at_most(2.0)], LIST: [], APPLY: [at_most(3.0)], UNDO: [at_most(3.0)]}
+    return samples.seconds(
+        {named(words): [*limit, memory(300 * MB), beside(BARE_RESET)] for words, limit in limits.items()}
+    )
+
+
+def holds(count: int, rounds: int) -> list[Measurement]:
+    """Measure `hold` and `release` of half of the jobs."""
+    half = f"id<={count // 2}"
+    samples = Samples()
+    with large_store(count) as folder:
+        for _ in range(rounds):
+            for word in ("hold", "release"):
+                samples.take(f"rekindle {word}", lambda word=word: command([REKINDLE, word, "-f", half], folder))
+            samples.take(BARE_HOLD, lambda: bare(folder, (HOLD.format(count // 2),)))
+    targets = [at_most(2.0), memory(100 * MB), beside(BARE_HOLD)]
+    return samples.seconds({"rekindle hold": targets, "rekindle release": targets})
+
+
+def named(words: Sequence[str]) -> str:
+    """Return the name of a measured command."""
+    return f"rekindle {' '.join(words)}"
 
 
 def rekindle(samples: Samples, folder: Path, *words: str, expect: int = 0) -> Sample:
     """Measure a command, with the start of the interpreter."""
-    return samples.take(f"rekindle {' '.join(words)}", lambda: command([REKINDLE, *words], folder, expect=expect))
+    return samples.take(named(words), lambda: command([REKINDLE, *words], folder, expect=expect))
 
 
-def in_process(samples: Samples, client: Client, failures: int) -> None:
-    """Measure the same calls of the Python API with an open store. The store is unchanged at the end."""
-    samples.take("in process: status", client.status)
-    found = samples.take("in process: select the failed", lambda: client.select(state="failed"))
-    if len(found) != failures:
-        raise CommandFailed(f"{len(found)} jobs have failed, not {failures}")
-    plan = samples.take("in process: plan", lambda: client.plan_rerun(found))
-    samples.take("in process: apply", lambda: client.apply(plan))
-    samples.take("in process: undo", client.undo)
-    samples.take("in process: plan and apply", lambda: client.apply(client.plan_rerun(found)))
-    client.undo()
+@contextmanager
+def large_store(count: int) -> Iterator[Path]:
+    """Yield a temporary folder with a store of many jobs."""
+    with tempfile.TemporaryDirectory(prefix="rekindle-bench-") as name:
+        folder = Path(name)
+        call(_make, name, count)
+        yield folder
 
 
-ROWS = (Row("reruns", "a run in which a tenth of the jobs fail, and its reruns", reruns, (1_000, 10_000), (1_000,), 5),)
+def _make(folder: str, count: int) -> None:
+    make_store(Path(folder), count)
+
+
+def bare(folder: Path, statements: tuple[str, ...]) -> Sample:
+    """Run statements on a copy of the store in a process of their own."""
+    copy = folder / "copy.db"
+    shutil.copyfile(folder / ".rekindle" / "store.db", copy)
+    try:
+        return call(_run, str(copy), statements)
+    finally:
+        for path in folder.glob("copy.db*"):
+            path.unlink()
+
+
+def _run(path: str, statements: list[str]) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        for statement in statements:
+            connection.execute(statement)
+
+
+ROWS = (
+    Row(
+        "reruns",
+        "rerun of a hundredth of the jobs, failed, with a fifth of the jobs below: plan, apply, undo",
+        reruns,
+        sizes=(10_000, 100_000, 1_000_000),
+        quick=(10_000,),
+    ),
+    Row("holds", "hold and release half of the jobs", holds, sizes=(10_000, 100_000, 1_000_000), quick=(10_000,)),
+)

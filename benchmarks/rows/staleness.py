@@ -1,69 +1,58 @@
-"""Staleness checks of a large workflow in which no file, or few files, changed."""
+"""No-op runs of a large workflow beside a bare look at its files, and what few edited files cost."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from benchmarks.harness import CommandFailed, Measurement, Row, Samples
-from benchmarks.projects import SLOTS, project
-from benchmarks.rows.reruns import rekindle
-from rekindle import Client
+from benchmarks.commands import call, command
+from benchmarks.completed import complete
+from benchmarks.harness import MB, CommandFailed, Measurement, Row, Samples, at_most, beside, memory, progress
+from benchmarks.projects import REKINDLE, project
 
-EDITED = 100  # every EDITED-th file is edited
+BARE, RUN, RESTART = "bare scandir and stat", "run, nothing to do", "restart, nothing to do"
+FIRST, EDITED = "run, the first after the jobs completed", "run --dry-run, one file edited"
+A_FILE = "run, a file"
 
 
 def staleness(count: int, rounds: int) -> list[Measurement]:
-    """Measure with `count` completed jobs with one input file each: first unchanged, then with some files edited."""
-    job = {"call": "work:nothing", "inputs": {"own": "files/${matrix.i}"}}
+    """Measure with `count` completed jobs with one input file each."""
     samples = Samples()
-    with project(job, count) as folder:
-        (folder / "files").mkdir()
-        for number in range(count):
-            write(folder, number, "as it was")
-        rekindle(samples, folder, "run", "spec.json", "-j", str(SLOTS))
-        for _ in range(rounds):
-            rekindle(samples, folder, "why", "-w", "bench")
-            rekindle(samples, folder, "rerun", "--changed", "--dry-run")
-            rekindle(samples, folder, "restart")
-        with Client(str(folder / ".rekindle")) as client:
-            for _ in range(rounds):
-                look(samples, client, "in process: select --changed, nothing edited", 0)
-                restart(samples, client, "in process: restart, nothing to do", 0)
-            edited = range(0, count, EDITED)
-            for number in edited:
-                write(folder, number, "edited")
-            for _ in range(rounds):
-                look(samples, client, "in process: select --changed, each 100th edited", len(edited))
-                restart(samples, client, "in process: plan a restart, each 100th edited", len(edited))
-    return samples.seconds()
+    with project({"run": ["/bin/true"]}, 1) as folder:
+        progress.step("completing jobs")
+        complete(folder, count)
+        samples.take(FIRST, lambda: command([REKINDLE, "run", "spec.json"], folder))
+        for number in range(rounds):
+            progress.round = f"round {number + 1} of {rounds}"
+            samples.take(BARE, lambda: call(look, str(folder / "files")))
+            samples.take(RUN, lambda: command([REKINDLE, "run", "spec.json"], folder))
+            samples.take(RESTART, lambda: command([REKINDLE, "restart", "--yes"], folder))
+        (folder / "files" / "0" / "0").write_text("edited\n")
+        samples.take(EDITED, lambda: command([REKINDLE, "run", "spec.json", "--dry-run"], folder))
+    beside_bare = [at_most(1.5, times=BARE), memory(400 * MB)]
+    a_file = tuple(one.wall / count for one in samples.taken[RUN])
+    return [
+        *samples.seconds({RUN: beside_bare, RESTART: beside_bare, FIRST: [beside(BARE)], EDITED: [beside(BARE)]}),
+        Measurement(A_FILE, "s", a_file, targets=(at_most(10e-6),)),
+    ]
 
 
-def write(folder: Path, number: int, text: str) -> None:
-    """Write the input file of a job."""
-    (folder / "files" / str(number)).write_text(f"{text}: {number}\n")
-
-
-def look(samples: Samples, client: Client, name: str, stale: int) -> None:
-    """Select stale jobs through the Python API."""
-    found = samples.take(name, lambda: client.select(changed=True))
-    if len(found) != stale:
-        raise CommandFailed(f"{len(found)} jobs are stale, not {stale}")
-
-
-def restart(samples: Samples, client: Client, name: str, stale: int) -> None:
-    """Plan a restart through the Python API."""
-    found = samples.take(name, client.plan_restart)
-    planned = len(found.proposal.plan.jobs) if found.proposal is not None else 0
-    if planned != stale:
-        raise CommandFailed(f"{planned} jobs are restarted, not {stale}")
+def look(folder: str) -> None:
+    """List the folders of a project's files, and look at each file."""
+    found = 0
+    for inner in os.scandir(folder):
+        for entry in os.scandir(inner.path):
+            found += entry.stat().st_size > 0
+    if not found:
+        raise CommandFailed(f"{Path(folder).name} holds no files")
 
 
 ROWS = (
     Row(
         "stale",
-        "staleness of jobs with a file each, when no file changed and when each 100th did",
+        "no-op runs of completed jobs with a file each, beside a bare look at the files",
         staleness,
-        sizes=(10_000, 100_000),
+        sizes=(10_000, 100_000, 1_000_000),
         quick=(1_000, 10_000),
     ),
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rekindle.presentation.values import Attempt
 
 TIMEOUT = 60.0
+IDLE_SECONDS = 20.0  # in which the runner renews its lease twice
 PAUSE = 0.3  # seconds between two submissions, so that the runner waits again
 
 
@@ -30,7 +31,7 @@ def waking(count: int, _rounds: int) -> list[Measurement]:
             time.sleep(PAUSE)
             spent = cpu_seconds(runner.pid) - used
             used, began = cpu_seconds(runner.pid), time.perf_counter()
-            time.sleep(20 * PAUSE)
+            time.sleep(IDLE_SECONDS)
             idle = (cpu_seconds(runner.pid) - used) / (time.perf_counter() - began)
         finally:
             runner.terminate()
@@ -42,7 +43,7 @@ def waking(count: int, _rounds: int) -> list[Measurement]:
         Measurement("commit to start", "s", starts, targets=(at_most(0.005),)),
         Measurement("commit to start, p99", "s", (percentile(starts, 99),)),
         Measurement("processor time a job", "s", (spent / count,)),
-        Measurement("processor time a second, idle", "s", (idle,), targets=(at_most(0.0),)),
+        Measurement("processor time a second, idle", "s", (idle,), targets=(at_most(0.0005),)),
     ]
 
 
@@ -64,11 +65,10 @@ def submit_and_wait(client: Client, folder: Path, name: str) -> tuple[float, Att
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    import psutil
-
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    """Return the processor time that a process has used. The kernel counts it in nanoseconds here, and in ticks of 10
+    ms in /proc/PID/stat."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
 
 
 ROWS = (

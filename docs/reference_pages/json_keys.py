@@ -22,7 +22,7 @@ MODULES = (
 
 _TYPES = ("dict[str,", "Mapping[str,")
 _READERS = ("_reason_values",)  # they read documents
-_EMITS = ("emit", "emit_list", "emit_rows")
+_EMITS = ("emit", "emit_list", "emit_rows", "emit_texts")
 
 
 def keys_by_function() -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,6 @@ import errno
 import functools
 import io
 import os
-import select
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO, TypeVar
@@ -32,6 +31,8 @@ class _Output(io.FileIO):
             return len(data)
         try:
             while (written := super().write(data)) is None:  # another process made the descriptor non-blocking
+                import select
+
                 writable = select.poll()
                 writable.register(self.fileno(), select.POLLOUT)
                 writable.poll()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from cli_shell import Shell
 
-from rekindle.domain.rerun.plan import PlannedJob
+from rekindle.domain.rerun.plan import PlannedJob, planned_jobs
 from rekindle.domain.states import State
 from rekindle.presentation.plans import tree_lines
 
@@ -18,7 +18,7 @@ def planned(number: int, name: str, after: State = State.WAITING) -> PlannedJob:
 
 def drawn(names: Sequence[str], children: Mapping[int, Sequence[int]], fold: bool = True) -> list[str]:
     jobs = [planned(number, name) for number, name in enumerate(names)]
-    found = tree_lines(jobs, children, (lambda job: job.after) if fold else None)
+    found = tree_lines(planned_jobs(jobs), children, (lambda job: job.after) if fold else None)
     return [line.name + (" (see above)" if line.again else "") for line in found]
 
 
@@ -48,7 +48,7 @@ def test_similar_jobs_are_folded_with_what_follows_from_any_of_them() -> None:
 
 def test_jobs_that_look_different_are_not_folded() -> None:
     jobs = [planned(number, f"j{number}", State.READY if number % 2 else State.WAITING) for number in range(6)]
-    assert [line.name for line in tree_lines(jobs, {}, lambda job: job.after)] == ["j* ×3", "j* ×3"]
+    assert [line.name for line in tree_lines(planned_jobs(jobs), {}, lambda job: job.after)] == ["j* ×3", "j* ×3"]
 
 
 def test_a_long_chain_stays_narrow_and_does_not_recurse() -> None:

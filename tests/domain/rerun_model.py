@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerun.plan import AttemptView, JobGraph, JobView, ReasonKind, RerunPlan, StepView
-from rekindle.domain.rerun.undo import JobPointers, UndoView, decide_undo, pointers_after, pointers_before
+from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
+from rekindle.domain.rerun.undo import JobPointers, UndoConflicts, pointers_after, pointers_before, refuse_undo
+from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.states import ACTIVE, ENDED, JobEvent, State, derive_state, transition
 
 STEPS = ("fetch", "fit", "score")
@@ -65,16 +66,13 @@ class World:
 
     def __init__(self, n: int, edges: Sequence[tuple[int, int]], forbidden: Collection[int] = ()) -> None:
         self.forbidden = forbidden  # jobs that must not run twice
-        self.graph = JobGraph(
-            {job: [child for parent, child in edges if parent == job] for job in range(n)},
-            {job: [parent for parent, child in edges if child == job] for job in range(n)},
-        )
+        self.graph = JobGraph({job: [child for parent, child in edges if parent == job] for job in range(n)})
         self.attempts: dict[int, LiveAttempt] = {}
         self.reruns: dict[int, Applied] = {}
         self.folders: set[str] = set()  # existing folders
         self.jobs: dict[int, LiveJob] = {}
         for job in range(n):
-            unmet = len(self.graph.parents[job])
+            unmet = len(self.graph.parents.get(job, ()))
             self.jobs[job] = LiveJob(job, derive_state(None, False, unmet), unmet)
 
     # Actions of runners and users
@@ -86,7 +84,7 @@ class World:
         assert standing.pointers.next.reuse_candidate is None, "claimed before its reserve was looked at"
         assert not [a for a in self.attempts.values() if a.job == job and a.state in ACTIVE], "claimed twice"
         assert job not in self.awaiting(), "claimed while something ran that it would disturb"
-        assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents[job])
+        assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents.get(job, ()))
         assert not self.has_started(job) or job not in self.forbidden, "ran twice what must not"
         number = len(self.attempts) + 1
         pointers = standing.pointers
@@ -172,7 +170,7 @@ class World:
         found = {one.job for one in self.leaving()}
         level = list(found)
         while level:
-            above = {parent for job in level for parent in self.graph.parents[job]} - found
+            above = {parent for job in level for parent in self.graph.parents.get(job, ())} - found
             level = [job for job in above if self.jobs[job].state is not State.COMPLETED]
             found.update(level)
         return found
@@ -223,12 +221,12 @@ class World:
 
     def undo(self, number: int) -> None:
         rerun = self.reruns[number]
-        for job, version, pointers, archives in decide_undo(self.undo_views(number)):
-            standing = self.jobs[job]
-            assert standing.version == version
-            standing.pointers = pointers
+        refuse_undo(self.undo_conflicts(number))
+        for planned in rerun.plan.jobs:
+            standing = self.jobs[planned.id]
+            standing.pointers = rerun.before[planned.id]
             standing.version += 1
-            for attempt in archives:
+            for attempt in planned.archives:
                 self.attempts[attempt].archived_by = None
         rerun.undone = True
         for standing in self.jobs.values():
@@ -237,29 +235,18 @@ class World:
             standing.unmet = self._unmet(standing.id)
             self._derive(standing)
 
-    def undo_views(self, number: int) -> list[UndoView]:
+    def undo_conflicts(self, number: int) -> UndoConflicts:
         rerun = self.reruns[number]
-        return [self._undo_view(number, planned.id, rerun) for planned in rerun.plan.jobs]
-
-    def _undo_view(self, number: int, job: int, rerun: Applied) -> UndoView:
-        standing = self.jobs[job]
-        restore = rerun.before[job]
-        later = (
-            other
-            for other, applied in self.reruns.items()
-            if other > number and not applied.undone and job in applied.before
-        )
-        return UndoView(
-            id=job,
-            name=standing.name,
-            version=standing.version,
-            state=standing.state,
-            attempt=standing.pointers.attempt,
-            restore=restore,
-            restored_state=self.attempts[restore.attempt].state if restore.attempt else None,
-            archives=next(planned.archives for planned in rerun.plan.jobs if planned.id == job),
-            later_reruns=tuple(later),
-        )
+        touched: dict[str, list[int]] = {}
+        for other, applied in self.reruns.items():
+            for job in rerun.before.keys() & applied.before.keys() if other > number and not applied.undone else ():
+                touched.setdefault(self.jobs[job].name, []).append(other)
+        started = [
+            self.jobs[job].name
+            for job, restore in sorted(rerun.before.items())
+            if self.jobs[job].pointers.attempt not in (None, restore.attempt)
+        ]
+        return UndoConflicts(started, touched)
 
     # Invariants
 
@@ -348,7 +335,7 @@ class World:
                 self._move(standing, JobEvent.NEEDS_MET)
 
     def _unmet(self, job: int) -> int:
-        return sum(self.jobs[parent].state is not State.COMPLETED for parent in self.graph.parents[job])
+        return sum(self.jobs[parent].state is not State.COMPLETED for parent in self.graph.parents.get(job, ()))
 
     def _derived(self, standing: LiveJob) -> State:
         attempt = standing.pointers.attempt

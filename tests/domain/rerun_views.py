@@ -8,9 +8,19 @@ from typing import Any
 from msgspec.structs import replace
 
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import AttemptView, JobGraph, JobView, RerunPlan, StepView
+from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, normalize_requests
+from rekindle.domain.rerun.views import (
+    OWN,
+    AttemptView,
+    JobGraph,
+    JobTable,
+    JobView,
+    StepView,
+    kind_of,
+    own_attempt,
+)
 from rekindle.domain.states import ACTIVE, ENDED, State
 
 C, F, K, W, R, Q, X = (
@@ -31,7 +41,7 @@ def graph(*edges: tuple[int, int]) -> JobGraph:
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
         parents.setdefault(child, []).append(parent)
-    return JobGraph(children, parents)
+    return JobGraph(children)
 
 
 def ran(*states: State, number: int = 7, state: State | None = None) -> AttemptView:
@@ -72,3 +82,16 @@ def plan_pairs(
 ) -> RerunPlan:
     """Return the plan for lists of jobs, each list with its options."""
     return plan_rerun(views, edges, normalize_requests(pairs), *more, **named)
+
+
+def as_kinds(views: Mapping[int, JobView]) -> JobTable:
+    """Return the table in which jobs with equal views, but for what JobColumns has, are of one kind."""
+    table, numbers = JobTable([], {}), dict[str, int]()
+    for job, view in views.items():
+        kind = kind_of(view)
+        number = numbers.setdefault(repr(kind), len(table.kinds))
+        if number == len(table.kinds):
+            table.kinds.append(kind)
+        own = own_attempt(view)
+        table.rows[job] = number, view.name, view.version, OWN if own is None else own, view.unmet, view.binding
+    return table.with_views({job: view for job, view in views.items() if table[job] != view})

@@ -7,7 +7,8 @@ import json
 import pytest
 from rerun_views import C, F, K, Q, W, X, graph, job, plan_pairs, ran, world
 
-from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import RESET_HOLD, How, how_to_json
 from rekindle.domain.states import State
 

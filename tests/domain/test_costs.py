@@ -11,8 +11,9 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.costs import DurationHistory, expected_cost
-from rekindle.domain.rerun.plan import ExpectedCost, JobGraph, JobView
+from rekindle.domain.rerun.plan import ExpectedCost, planned_jobs
 from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.views import JobGraph, JobTable, JobView
 
 
 def cost(
@@ -24,7 +25,7 @@ def cost(
 def test_cost_comes_from_own_attempts_then_the_template():
     edges = graph((1, 2), (1, 3))
     past = DurationHistory(jobs={1: 4.0}, alike={1: 9.0, 2: 2.5})
-    assert cost([job(1, C), job(2, C), job(3, C)], edges, past) == ExpectedCost(
+    assert cost([job(1, C, template=1), job(2, C, template=2), job(3, C)], edges, past) == ExpectedCost(
         attempts=3, seconds=6.5, unknown=1, core_seconds=6.5, wall_seconds=6.5, guessed=1
     )
 
@@ -66,6 +67,7 @@ def test_reusable_jobs_are_counted_apart_and_unchanged_ones_not():
     jobs = [job(1, C), job(2, C), job(3, C)]
     root, below, stays = plan(jobs, edges, 1).jobs
     planned = [root, replace(below, next=NextAttempt(reuse_candidate=102)), replace(stays, stays=True)]
-    expected = expected_cost(planned, world(jobs, edges), edges, DurationHistory(jobs={1: 1.0, 2: 2.0, 3: 4.0}))
+    views = JobTable.of(world(jobs, edges))
+    expected = expected_cost(planned_jobs(planned), (), views, edges, DurationHistory(jobs={1: 1.0, 2: 2.0, 3: 4.0}))
     assert (expected.attempts, expected.seconds, expected.wall_seconds) == (1, 1.0, 1.0)
     assert (expected.reserved, expected.reserved_seconds) == (1, 2.0)

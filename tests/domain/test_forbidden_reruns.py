@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, plan_pairs, ran, world
 
-from rekindle.domain.rerun.plan import ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import ReasonKind
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json, planned_job_to_json
 from rekindle.domain.rerun.request import RESET_HOLD, How, InternalHow, RequestMode
 
 CHAIN = graph((1, 2), (2, 3))
@@ -126,5 +127,5 @@ def test_the_plan_keeps_its_typed_reasons_in_json():
     decided = plan([job(1, C), pays(2, C), pays(3, F)], graph((1, 2)), 1, 3)
     document = json.loads(json.dumps(plan_to_json(decided)))
     assert document["refused"] == [{"id": 3, "name": "j3", "why": decided.refused[0].why, "kind": "forbidden"}]
-    assert {"kind": "forbidden", "reason": "it pays the invoices"} in document["jobs"][1]["reasons"]
+    assert {"kind": "forbidden", "reason": "it pays the invoices"} in planned_job_to_json(decided.jobs[1])["reasons"]
     assert plan_from_json(document) == decided

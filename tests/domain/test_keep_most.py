@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rerun_views import C, F, K, R, graph, job, plan, plan_pairs, ran, world
 
-from rekindle.domain.rerun.plan import FanOutView
 from rekindle.domain.rerun.planner import find_refused
 from rekindle.domain.rerun.request import KEEP_MOST, How, normalize_requests
+from rekindle.domain.rerun.views import FanOutView
 from rekindle.domain.subtasks import KnownSubtask
 
 STEPS = ("a", "b", "c")

@@ -13,7 +13,8 @@ from rerun_views import C, F, K, R, W, graph, job, plan_pairs, ran, world
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import AppliedOverrides, Overrides, decode_overrides
-from rekindle.domain.rerun.plan import OverrideChange, Reason, ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import OverrideChange, Reason, ReasonKind
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import How, InternalHow, RequestMode, check_how, how_to_json
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
 from rekindle.domain.texts.quantities import Amount

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from rerun_views import F, graph, job, plan
 
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import OverrideChange, PlannedJob, plan_from_json, plan_to_json, seal_plan
+from rekindle.domain.rerun.plan import OverrideChange, PlannedJob, planned_jobs, seal_plan
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 
 NEXT = {
     "resume_attempt": 7,
@@ -43,7 +44,7 @@ def varied(name, value):
     decided = plan([job(1, F)], graph(), 1)
     (one,) = decided.jobs
     changed = replace(one, next=replace(one.next, **{name: value})) if name in NEXT else replace(one, **{name: value})
-    return decided, seal_plan(replace(decided, jobs=(changed,)))
+    return decided, seal_plan(replace(decided, jobs=planned_jobs([changed])))
 
 
 def test_every_field_of_a_next_attempt_is_in_these_tests():
@@ -60,6 +61,6 @@ def test_every_field_survives_json_and_is_part_of_the_digest(name, value):
 
 def test_a_field_that_is_altered_in_a_saved_plan_is_noticed():
     document = plan_to_json(varied("repeats", 2)[1])
-    document["jobs"][0]["repeats"] = 3
+    document["sets"][0]["change"]["repeats"] = 3
     with pytest.raises(ValueError, match="altered"):
         plan_from_json(document)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import ReadyJob
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.packing import Capacity, explain_never_fits, pack_jobs
+from rekindle.domain.packing import Capacity, explain_never_fits, find_shortages, pack_jobs
 
 GIB = 2**30
 
@@ -124,6 +124,31 @@ def test_packing_equals_a_scan_of_all_jobs_in_order(room, offered):
             free = free.take(asked)
             expected.append(job)
     assert chosen(room, *classes) == expected
+
+
+amounts = st.integers(-1, 2)
+
+
+@given(
+    st.builds(
+        Capacity,
+        st.sampled_from([-1.0, 0.0, 0.1 + 0.2, 1.0]),
+        amounts,
+        amounts,
+        st.sampled_from([{}, {"l": 0}, {"l": 1}]),
+        st.sampled_from([None, 0.0, 5.0]),
+    ),
+    st.builds(
+        Resources,
+        cpus=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
+        memory=st.integers(0, 2),
+        gpus=st.integers(0, 2),
+        time=st.sampled_from([None, 0.0, 5.0, 6.0]),
+        licences=st.sampled_from([(), (("l", 0),), (("l", 1),), (("m", 1),)]),
+    ),
+)
+def test_a_job_fits_exactly_if_nothing_is_short(room, asked):
+    assert room.fits(asked) == (find_shortages(room, asked) == ())
 
 
 def test_ten_thousand_jobs_are_packed_at_once():

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 from rerun_model import AGGREGATE, BASE, STEPS, World, ended
-from rerun_views import plan_pairs
+from rerun_views import as_kinds, plan_pairs
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides
-from rekindle.domain.rerun.plan import ReasonKind, RerunPlan, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import RESET_HOLD, How, InternalHow, RequestMode, mode_of
 from rekindle.domain.states import ACTIVE, JobEvent, State
 
@@ -177,6 +178,7 @@ class Reruns(RuleBasedStateMachine):
         views = self.world.views()
         decided = plan_pairs(views, self.world.graph, requests, self._exists)
         assert decided == plan_pairs(views, self.world.graph, requests, self._exists)  # 6
+        assert decided == plan_pairs(as_kinds(views), self.world.graph, requests, self._exists)
         asked = {job: how for selected, how in requests for job in selected}
         self._check_plan(decided, asked)
         for job in decided.jobs:
@@ -346,8 +348,8 @@ class Reruns(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(standing))
         rerun = self.world.reruns[number]
         before = self._standing()
-        views = self.world.undo_views(number)
-        blocked = any(view.attempt not in (None, view.restore.attempt) or view.later_reruns for view in views)
+        conflicts = self.world.undo_conflicts(number)
+        blocked = bool(conflicts.started or conflicts.touched)
         try:
             self.world.undo(number)
         except UndoRefused:

@@ -13,9 +13,10 @@ from rerun_views import job as planned
 from rerun_views import world as settled
 
 from rekindle.domain.models import Job
-from rekindle.domain.rerun.plan import JobGraph, JobView, Reason, ReasonKind
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
+from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.restart_choice import RELEASE, RERUN_INTERRUPTED, RERUN_STALE, choose_for_restart, ended_by_itself
 from rekindle.domain.states import Cause, State, derive_state
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rerun_views import C, F, graph, job, plan_pairs, ran, world
 
-from rekindle.domain.rerun.plan import FanOutView, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
+from rekindle.domain.rerun.views import FanOutView
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import (
     KnownSubtask,

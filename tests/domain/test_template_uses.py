@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.changes.template_uses import files_in_commands, functions_called, outer_variables
+from rekindle.domain.changes.template_uses import (
+    commands_are_fixed,
+    files_in_commands,
+    functions_called,
+    outer_variables,
+)
 from rekindle.domain.definition import Each, Step
 
 TEXT = "${env.A} $B ${env.C} $${env.D} ${params.E}"
@@ -56,3 +61,21 @@ def test_files_that_values_name_are_found_in_a_shells_text() -> None:
 def test_functions_of_rekindle_itself_are_not_code_of_the_workflow() -> None:
     steps = [Step("s", call="rekindle.dialects.fireworks.perform:perform"), Step("t", call="rekindle_tools:f")]
     assert functions_called(steps) == ("rekindle_tools:f",)
+
+
+@pytest.mark.parametrize(
+    ("step", "fixed"),
+    [
+        (Step("s", run="echo hello"), True),
+        (Step("s", run=("echo", "a b")), True),
+        (Step("s", call="m:f", args={"x": "${matrix.x}"}), True),
+        (Step("s", run="cat ${matrix.x}"), False),
+        (Step("s", run=("cat", "${matrix.x}")), False),
+        (Step("s", run="cat $FILE"), False),
+        (Step("s", run="cat ${FILE}; true"), False),
+        (Step("s", run="cat", each=Each(glob="*.csv")), False),
+        (Step("s", run="cat 'x"), False),
+    ],
+)
+def test_commands_are_fixed_if_neither_values_nor_variables_are_in_them(step: Step, fixed: bool) -> None:
+    assert commands_are_fixed([Step("first", run="true"), step]) is fixed

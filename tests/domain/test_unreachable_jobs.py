@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from rerun_views import C, F, K, R, W, X, graph, job, plan_pairs
 
 from rekindle.domain.graph import unreachable_jobs
-from rekindle.domain.rerun.plan import JobGraph, JobView, RerunPlan
+from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.views import JobGraph, JobView
 
 
 @st.composite

@@ -29,8 +29,7 @@ lease.LEASE_SECONDS, lease.RENEW_SECONDS = {LEASE_SECONDS}, {LEASE_SECONDS / 3}
 dead_workers.SILENT_SECONDS = {SILENT_SECONDS}
 if sys.argv[1] == "--only-notified":  # the store is read for no other reason
     del sys.argv[1]
-    from rekindle.engine.running import runner_loop
-    runner_loop.IDLE_SECONDS = lease.PEER_CHECK_SECONDS = 3600.0
+    lease.PEER_CHECK_SECONDS = 3600.0
     lease.LEASE_SECONDS, lease.RENEW_SECONDS = 7200.0, 3600.0
 from rekindle.cli.main import main
 sys.exit(main(sys.argv[1:]))

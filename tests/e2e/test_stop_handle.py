@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
@@ -11,10 +12,11 @@ import pytest
 from project_folder import Project, until
 from rekindle import Client, StopHandle
 from rekindle.domain.states import State
-from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.running import lease, runner_loop
+from rekindle.engine.results import Progress, WorkOptions, WorkReport
+from rekindle.engine.running import lease
 from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
+from rekindle.executors.local import LocalExecutor
 
 SPEC = """
 name: stopped
@@ -32,12 +34,12 @@ class RunInThread:
         self.project, self.stop = project, StopHandle()
         self.pool = ThreadPoolExecutor(1)
 
-    def start(self, **options: bool) -> Future[WorkReport]:
+    def start(self, show: Callable[[Progress], None] | None = None, **options: bool) -> Future[WorkReport]:
         """Start the run; its report is the future's result."""
 
         def run() -> WorkReport:
             with open_session(str(self.project.folder / ".rekindle")) as session:
-                return work(session, WorkOptions(slots=1, **options), stop=self.stop)
+                return work(session, WorkOptions(slots=1, **options), show, stop=self.stop)
 
         return self.pool.submit(run)
 
@@ -83,11 +85,7 @@ def test_stop_with_cancel_ends_running_jobs_as_canceled(project: Project, thread
     assert project.states() == {"long": "canceled", "second": "ready", "after": "waiting"}
 
 
-def test_stop_wakes_an_idle_runner_at_once(
-    project: Project, thread: RunInThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_loop, "IDLE_SECONDS", 60.0)
-    monkeypatch.setattr(lease, "PEER_CHECK_SECONDS", 60.0)
+def test_stop_wakes_an_idle_runner_at_once(project: Project, thread: RunInThread) -> None:
     project.write("go", "")
     report = thread.start(watch=True)
     until(lambda: len(project.ran()) == 3, "all jobs have run")
@@ -97,6 +95,25 @@ def test_stop_wakes_an_idle_runner_at_once(
     thread.stop.stop()
     assert report.result(60).stopped
     assert time.monotonic() - began < lease.RENEW_SECONDS / 2  # not the renewal of the lease has woken it
+
+
+def test_an_idle_runner_waits_until_its_lease_is_due_and_reports_nothing(
+    project: Project, thread: RunInThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    wait = LocalExecutor.wait
+
+    def recorded(self: LocalExecutor, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
+        waits.append(lease.LEASE_SECONDS if timeout is None else timeout)
+        return wait(self, timeout, also)
+
+    monkeypatch.setattr(LocalExecutor, "wait", recorded)
+    project.write("go", "")
+    report = thread.start(show=lambda _: None, watch=True)
+    until(lambda: len(project.ran()) == 3, "all jobs have run")
+    until(lambda: waits[-1] > 0.7 * lease.RENEW_SECONDS, "the runner waits for long")
+    thread.stop.stop()
+    assert report.result(60).stopped
 
 
 def test_a_stopped_handle_keeps_a_run_from_claiming(project: Project, thread: RunInThread) -> None:

@@ -13,7 +13,6 @@ from typing import Literal
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from undisturbed import nothing_is_disturbed
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
 from rekindle.domain.errors import Refused
@@ -28,6 +27,7 @@ from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit.submit import submit
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, ScriptedExecutor, ScriptedOutcome
+from rekindle.testing.simulation.checks import nothing_is_disturbed
 
 
 @dataclass(frozen=True)

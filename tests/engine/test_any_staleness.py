@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assessments import check_assessments, small_blocks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -162,6 +163,7 @@ class World:
 
     def stale(self) -> set[int]:
         ids = {row.job.id: number for number, row in self.jobs().items()}
+        check_assessments(self.session)
         return {ids[job] for job in stale_jobs.find_stale_jobs(self.session, list(ids)).stale}
 
     def obviously_stale(self) -> set[int]:
@@ -236,6 +238,12 @@ def test_stale_jobs_equal_those_of_a_plain_comparison(
 ) -> None:
     folder = Path(tempfile.mkdtemp(prefix="rekindle-any-"))
     world = World(folder, made)
+    with small_blocks():
+        _follow(world, steps)
+
+
+def _follow(world: World, steps: list[tuple[str, object, object]]) -> None:
+    folder = world.folder
     try:
         world.work()
         assert world.stale() == world.obviously_stale() == set()

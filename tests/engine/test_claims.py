@@ -13,7 +13,7 @@ from rekindle.domain.states import State
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, without_patterns
-from rekindle.engine.running.dispatch import Dispatcher, DurationAverages, WorkerHandle
+from rekindle.engine.running.dispatch import NEEDED_MOST, Dispatcher, DurationAverages, WorkerHandle
 from rekindle.engine.running.ingest import JournalReader
 from rekindle.executors.pool import WorkerInfo
 from rekindle.testing.fakes import FakeClock
@@ -90,8 +90,8 @@ def test_short_jobs_of_equal_workflows_are_claimed_several_at_a_time(project, cl
     for number in range(20):
         project.submit(f"{{name: w{number}, jobs: {{only: {{run: 'true'}}}}}}")
     assert len(claimer.names()) == 2
-    claimer.end_all(0.01)
-    assert len(claimer.names()) == 16  # 80 ms for each of two workers
+    claimer.end_all(0.025)
+    assert len(claimer.names()) == 16  # 200 ms for each of two workers
 
 
 def test_equal_jobs_with_different_names_share_their_durations(project, claimer) -> None:
@@ -109,7 +109,7 @@ def test_different_jobs_are_claimed_several_at_a_time_while_others_are_short(pro
     jobs = "".join(f"  a{number}: {{run: 'true {number}'}}\n" for number in range(40))
     project.submit(f"name: different\njobs:\n{jobs}")
     assert len(claimer.names()) == 2
-    claimer.end_all(0.01)
+    claimer.end_all(0.025)
     assert len(claimer.names()) == 16
     assert claimer.names() == []  # nothing is queued behind a running job of unknown duration
     claimer.end_all(10.0)
@@ -136,13 +136,13 @@ def test_more_is_left_until_the_last_job_is_claimed(project, claimer) -> None:
 def test_short_jobs_do_not_delay_jobs_of_another_class_with_a_higher_priority(project, claimer) -> None:
     project.submit("{name: short, jobs: {a: {matrix: {n: {range: [0, 200]}}, run: 'true'}}}")
     claimer.claim()
-    claimer.end_all(0.01)
+    claimer.end_all(0.025)
     assert len(claimer.names()) == 16
     for worker in claimer.workers:
         worker.in_flight.popitem()
     project.submit("{name: urgent, jobs: {urgent: {run: 'true', priority: 9, resources: {cpus: 2}}}}")
     assert claimer.names() == []  # the workers run dry, and the urgent job gets both cpus
-    claimer.end_all(0.01)
+    claimer.end_all(0.025)
     assert claimer.names() == ["urgent"]
 
 
@@ -184,10 +184,22 @@ def test_a_runner_gathers_outcomes_only_while_every_worker_has_queued_attempts(p
     assert not dispatcher.well_supplied  # each runs a job that has never run, and none is queued
     for worker in claimer.workers:
         for one in worker.in_flight.values():
-            claimer.durations.add(one.template, 0.03)
+            claimer.durations.add(one.template, 0.06)
         number, one = next(iter(worker.in_flight.items()))
         worker.in_flight[number + 100] = one
     assert dispatcher.well_supplied
+
+
+def test_a_worker_gets_less_work_while_jobs_need_those_that_end(claimer) -> None:
+    durations = DurationAverages()
+    durations.add(1, 1e-4)
+    found = []
+    for needed in (False, True, False):
+        durations.adapt(needed=needed)
+        found.append((durations.room(claimer.workers[0]), durations.batch_seconds))
+    assert found[0] == found[2]
+    assert found[1][0] == NEEDED_MOST < found[0][0]
+    assert found[1][1] < found[0][1]
 
 
 def test_jobs_that_fit_wait_for_workers_that_may_be_started(project, claimer) -> None:

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from undisturbed import nothing_is_disturbed
 
 from rekindle.domain.batches.canaries import GroupOutcome as Decided
 from rekindle.domain.batches.canaries import decide_group
@@ -39,6 +38,7 @@ from rekindle.engine.staleness.stale_jobs import find_stale_jobs
 from rekindle.engine.submit.submit import submit
 from rekindle.journal.orders import Assignment, FanOut
 from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, ScriptedExecutor, ScriptedOutcome
+from rekindle.testing.simulation.checks import nothing_is_disturbed
 
 STEPS = ("one", "two", "three")
 

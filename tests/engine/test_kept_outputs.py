@@ -46,7 +46,7 @@ def planned(project, how=KEEP, job="make"):
 
 def saved(project, number):
     with project.session.store.read() as archive:
-        return [one for view in archive.reruns.undo_views(number) for one in view.saved]
+        return [one for _, _, files in archive.reruns.saved_outputs(number) for one in files]
 
 
 def test_outputs_are_saved_with_the_attempt_that_made_them(made):

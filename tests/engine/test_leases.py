@@ -8,19 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from rekindle.domain.errors import StoreUnavailable, Superseded
 from rekindle.domain.states import State
+from rekindle.engine.notify import Notifier, notify
 from rekindle.engine.presence import this_process
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.lease import Lease
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
-from rekindle.journal.processes import start_of
+from rekindle.journal.processes import start_of, wait_readable
 
 BOUND = 120.0
 
@@ -143,6 +145,41 @@ def test_a_runner_with_nothing_to_do_keeps_its_lease(project, start):
     watching = start(lease=0.6, how="watch")
     first = until(lambda: rows(project).get(watching.pid))
     until(lambda: rows(project)[watching.pid].expires > first.expires + 1.2)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(BOUND) == 5
+
+
+def test_a_lease_is_checked_by_each_transaction_and_renewed_when_that_is_due(project, monkeypatch):
+    def expires() -> float:
+        with project.session.store.read() as archive:
+            return archive.runners.find(runner.id).expires
+
+    with project.session.store.write() as archive:
+        runner = archive.runners.register(this_process(), "local", 1, 0.0, 30.0)
+    held = Lease(project.session, runner)
+    with held.write(5.0):
+        pass
+    held.renew(5.0)
+    assert expires() == pytest.approx(30.0, abs=1.0)
+    monkeypatch.setattr("rekindle.engine.running.lease.RENEW_SECONDS", 0.0)
+    held.renew(5.0)
+    assert expires() == pytest.approx(35.0, abs=1.0)
+    with held.write(9.0):
+        pass
+    assert expires() == pytest.approx(39.0, abs=1.0)
+
+
+def test_a_runner_notifies_a_peer_when_it_learns_of_it(project, start):
+    """Else it could have left jobs to a peer that it did not know, after that one had looked for some."""
+    watching = start(how="watch")
+    known = until(lambda: rows(project).get(watching.pid))
+    with project.session.store.write() as archive:
+        peer = archive.runners.register(this_process(), "local", 1, time.time(), 30.0)
+    with closing(Notifier(project.session.store.folder, peer.id)) as own:
+        notify(project.session.store, [known.id])
+        assert wait_readable((own.fd,), BOUND)
+    with project.session.store.write() as archive:
+        archive.runners.end(peer.id, time.time())
     watching.send_signal(signal.SIGINT)
     assert watching.wait(BOUND) == 5
 

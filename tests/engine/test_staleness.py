@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from assessments import check_assessments
 from engine_project import Project
 
 from rekindle.domain.rerun.plan import ReasonKind
@@ -76,6 +77,7 @@ class Made(Project):
         ids = selections.select(self.session, Selection(everything=True))
         names = {row.job.id: row.job.name for row in job_queries.jobs(self.session, ids)}
         found = stale_jobs.find_stale_jobs(self.session, ids).stale
+        check_assessments(self.session)
         return {names[job]: [reason.kind for reason in reasons] for job, reasons in found.items()}
 
     def rerun_stale(self) -> list[str]:

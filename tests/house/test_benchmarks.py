@@ -276,12 +276,17 @@ ISSUE_ROWS = {
     "10,000 commands beside xargs and a bare loop": "commands",
     "10,000 calls beside a process pool": "calls",
     "a chain of 1,000 calls": "chain",
+    "submit 1,000,000 jobs beside a bare insert": "submit",
+    "rerun of failed jobs with many descendants": "reruns",
+    "status, first page of failed jobs, failures; all jobs, streamed": "lists",
+    "hold and release of half of the jobs": "holds",
+    "no-op run and restart beside a bare look at the files": "stale",
     "many workflows beside one": "workflows",
     "the start of commands": "startup",
     "an idle runner, and how fast it wakes": "waking",
+    "memory of a runner beside ready jobs": "ready",
+    "sustained release of children": "release",
     "claims in PostgreSQL beside pgbench": "postgres",
-    "reruns of a large workflow": "reruns",
-    "no-op staleness": "stale",
 }
 """The table of what must be fast, and the row that measures each line."""
 

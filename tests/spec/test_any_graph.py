@@ -61,7 +61,7 @@ def simple_edges(found: Definition, spec: dict[str, Any]) -> set[tuple[str, str]
             there = {"matrix": parent.binding, "job": {"name": parent.name}}
             writes = {_path(path, there) for path in above.outputs.values()}
             shared = {path for path in reads & writes if above.workdir == "project" or path == "/tmp/t"}
-            if shared and parent is not child:
+            if shared and parent.name != child.name:
                 edges.add((parent.name, child.name))
     return edges
 

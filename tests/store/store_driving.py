@@ -12,7 +12,7 @@ from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, Signature, S
 from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
-from rekindle.domain.rerun.undo import decide_undo
+from rekindle.domain.rerun.undo import refuse_undo
 from rekindle.domain.selection import AllOf
 from rekindle.domain.states import Cause, JobEvent, State, transition
 from rekindle.store.archive import Snapshot, Store
@@ -183,7 +183,8 @@ def apply(store: Store, decided: RerunPlan) -> int:
 
 def undo(store: Store, rerun: int) -> None:
     with store.write() as archive:
-        archive.reruns.undo(rerun, decide_undo(archive.reruns.undo_views(rerun)), 7.0)
+        refuse_undo(archive.reruns.undo_conflicts(rerun))
+        archive.reruns.undo(rerun, 7.0)
 
 
 def faults(store: Store) -> list[str]:

@@ -7,7 +7,7 @@ from store_driving import DIAMOND, apply, faults, ids, plan, run, states, submit
 
 from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, planned_jobs, seal_plan
 from rekindle.domain.states import State
 
 EDITED = Baseline(1, 1, "{}", needed={1: "ab"}, prints=FileFingerprints(inputs=(FileContent("raw", "/p/raw", "cd"),)))
@@ -26,7 +26,7 @@ def accepting(store, *numbers):
     with store.read() as archive:
         jobs = archive.jobs.get(numbers)
     planned = [PlannedJob(job.id, job.name, job.version, job.state, job.state, "beginning", (REASON,)) for job in jobs]
-    return seal_plan(RerunPlan(tuple(planned)))
+    return seal_plan(RerunPlan(planned_jobs(planned)))
 
 
 def accept(store, decided, bases):
@@ -51,7 +51,7 @@ def test_an_accepted_basis_is_in_force_until_revoked_and_changes_no_state(store,
         assert archive.reruns.newest_manual() == second
         record = archive.reruns.get(first)
         assert (record.kind, record.note, record.plan.jobs) == ("accept", "a comment", decided.jobs)
-        assert archive.reruns.undo_views(first)[0].later_reruns == (second,)
+        assert archive.reruns.undo_conflicts(first).touched == {"left": [second]}
     with store.write() as archive:
         archive.reruns.revoke(second, 10.0)
     with store.read() as archive:

@@ -26,10 +26,11 @@ def test_median_durations_by_job_template_and_step(store):
         end(store, [took(one.id, first, second) for one in claim(store, workflow) if one.job.name == "a"])
         apply(store, plan(store, [job["a"]]))
     with store.read() as archive:
-        past = archive.statistics.durations(job.values(), [job["b"]], 4.0)
+        views, _ = archive.reruns.views([*job.values()])
+        past = archive.statistics.durations(views, [job["b"]], 4.0)
     assert past == DurationHistory(
         jobs={job["a"]: 5.0},
-        alike={job["b"]: 5.0, job["c"]: 5.0},
+        alike={views[job["b"]].template: 5.0},
         steps_alike={job["b"]: {"one": 1.0, "two": 4.0}},
         cores=4.0,
     )
@@ -42,11 +43,11 @@ def test_failed_attempts_count_only_for_their_completed_steps(store):
     steps = (StepOutcome(0, "one", C, started=1.0, ended=4.0), failed.steps[1])
     end(store, [replace(failed, steps=steps)])
     with store.read() as archive:
-        past = archive.statistics.durations([1], [1], 1.0)
+        past = archive.statistics.durations(archive.reruns.views([1])[0], [1], 1.0)
     assert past == DurationHistory(steps={1: {"one": 3.0}}, steps_alike={1: {"one": 3.0}})
 
 
 def test_jobs_that_never_ran_have_no_durations(store):
     submit(store, {"a": []})
     with store.read() as archive:
-        assert archive.statistics.durations([1], [1], 2.0) == DurationHistory(cores=2.0)
+        assert archive.statistics.durations(archive.reruns.views([1])[0], [1], 2.0) == DurationHistory(cores=2.0)

@@ -10,7 +10,6 @@ from store_driving import apply, claim, completed_ending, end, ids, older_store,
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.plan import OverrideChange
 from rekindle.domain.rerun.request import InternalHow
-from rekindle.domain.rerun.undo import decide_undo
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
 from rekindle.store.rows import next_attempt_of, next_attempt_text
@@ -112,7 +111,7 @@ def test_reruns_of_version_4_show_the_same_plans(upgraded):
 
 def test_a_rerun_of_version_4_is_undone(upgraded):
     with upgraded.write() as archive:
-        archive.reruns.undo(3, decide_undo(archive.reruns.undo_views(3)), 9.0)
+        archive.reruns.undo(3, 9.0)
         jobs = {job.name: job for job in archive.jobs.get([1, 2, 3, 4])}
     assert {(job.state, job.attempt is None) for job in jobs.values()} == {(State.COMPLETED, False)}
     assert jobs["left"].next == NextAttempt(

@@ -228,8 +228,8 @@ def test_held_and_delayed_jobs_are_not_ready(store):
         archive.jobs._db.driver.execute(DELAY, {"job": jobs["b"]})
         assert archive.jobs.get([jobs["a"]])[0].held == "looks odd"
         assert (archive.queue.next_due(workflow, 49.0), archive.queue.next_due(None, 49.0)) == (50.0, 50.0)
-        assert archive.queue.delayed(49.0) == {workflow: 1}
-        assert (archive.queue.next_due(workflow, 50.0), archive.queue.delayed(50.0)) == (None, {})
+        assert archive.overviews.delayed(49.0) == {workflow: 1}
+        assert (archive.queue.next_due(workflow, 50.0), archive.overviews.delayed(50.0)) == (None, {})
     assert [one.job.name for one in claim(store, workflow, now=49.0)] == ["c"]
     assert [one.job.name for one in claim(store, workflow, now=50.0)] == ["b"]
     with store.write() as archive:
@@ -337,6 +337,17 @@ def details(store, statement: str, **values: object) -> str:
 
 
 @only_sqlite
+def test_turns_that_follow_each_other_keep_their_compiled_statements(store):
+    statements: list[str] = []
+    store._driver.connection.set_trace_callback(statements.append)
+    for _ in range(3):
+        with store.turn(1) as archive:
+            archive.queue.next_attempt()
+    assert sum("BEGIN" in one for one in statements) == 3
+    assert sum("query_only" in one for one in statements) <= 1  # each makes SQLite compile every statement again
+
+
+@only_sqlite
 def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     from rekindle.store.queue import SQL
 
@@ -365,6 +376,14 @@ def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path
     with upgraded.read() as archive:
         assert [one.name for one in archive.queue.ready(None, 9)] == ["a", "b"]
     upgraded.close()
+
+
+@only_sqlite
+def test_the_next_delay_is_found_without_a_look_at_the_jobs_that_have_none(store):
+    from rekindle.store.queue import SQL
+
+    for name in ("next_due", "next_due_of_one"):
+        assert "job USING INDEX job_delayed (not_before>?)" in details(store, SQL[name].text, workflow=1, now=0.0)
 
 
 @only_sqlite

@@ -26,7 +26,7 @@ from store_driving import (
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
-from rekindle.domain.rerun.undo import JobPointers, decide_undo
+from rekindle.domain.rerun.undo import UndoConflicts, refuse_undo
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
 
@@ -179,14 +179,7 @@ def test_undo_is_refused_once_something_has_started(store, failed):
     with pytest.raises(UndoRefused, match="left"):
         undo(store, first)
     with store.read() as archive:
-        assert {view.later_reruns for view in archive.reruns.undo_views(first)} == {()}
-
-
-def test_undo_refuses_jobs_that_move_in_this_moment(store, failed):
-    _, jobs = failed
-    rerun = apply(store, plan(store, [jobs["left"]]))
-    with pytest.raises(UndoRefused, match="moved"), store.write() as archive:
-        archive.reruns.undo(rerun, [(jobs["left"], 999, JobPointers(), ())], 8.0)
+        assert archive.reruns.undo_conflicts(first) == UndoConflicts(["left"], {})
 
 
 def test_a_later_rerun_of_the_same_job_is_known(store, failed):
@@ -196,10 +189,10 @@ def test_a_later_rerun_of_the_same_job_is_known(store, failed):
     end(store, [failure_ending(one.id) for one in claimed])
     second = apply(store, plan(store, [jobs["left"]]))
     with store.read() as archive:
-        views = archive.reruns.undo_views(first)
-    assert {view.name: view.later_reruns for view in views} == {"left": (second,), "bottom": (second,)}
+        conflicts = archive.reruns.undo_conflicts(first)
+    assert conflicts.touched == {"left": [second], "bottom": [second]}
     with pytest.raises(UndoRefused, match=f"rerun {second}"):
-        decide_undo(views)
+        refuse_undo(conflicts)
 
 
 @st.composite

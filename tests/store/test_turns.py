@@ -64,7 +64,7 @@ def test_a_writer_waits_for_turns_and_turns_for_a_writer(store):
 
     with ThreadPoolExecutor() as threads:
         with store.turn() as archive:
-            archive.queue.delayed(0.0)
+            archive.overviews.delayed(0.0)
             done = threads.submit(hold)
             assert began.wait(30)
             assert wait([done], timeout=0.3).not_done

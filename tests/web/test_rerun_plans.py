@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from served import ServedProject
 
 from project_folder import until
-from rekindle.domain.rerun.plan import PlannedJob, RerunPlan
+from rekindle.domain.rerun.plan import PlannedJob, RerunPlan, planned_jobs
 from rekindle.domain.states import State
 from rekindle.engine.results import PlannedRerun
 from rekindle.engine.session import open_session
@@ -19,7 +19,7 @@ GATE = '{name: one, jobs: {a: {run: "while ! [ -e go ]; do sleep 0.02; done"}, b
 
 
 def shown(*jobs: int, digest: str = "", version: int = 1) -> ShownPlan:
-    planned = tuple(
+    planned = planned_jobs(
         PlannedJob(job, f"j{job}", version, State.FAILED, State.READY, "beginning", reasons=()) for job in jobs
     )
     return ShownPlan(len(jobs), PlannedRerun(RerunPlan(planned), {}), (), None, digest)

@@ -69,6 +69,14 @@ def test_a_call_sees_the_environment_and_its_folder_and_its_directory(harness: W
     assert harness.call("m:g").result == "false"
 
 
+def test_after_an_attempt_with_variables_the_next_sees_the_outer_ones(harness: WorkerHarness) -> None:
+    module = "import os\ndef f():\n    seen = os.environ.get('HOME'), os.environ.get('X')\n"
+    harness.module("m", f"{module}    os.environ['HOME'], os.environ['Y'] = 'changed', 'made'\n    return seen\n")
+    outer = os.environ.get("HOME")
+    seen = [harness.call("m:f", env=env).result for env in ({}, {"HOME": "/h", "X": "1"}, {"X": "2"}, {})]
+    assert [json.loads(one or "") for one in seen] == [[outer, None], ["/h", "1"], [outer, "2"], [outer, None]]
+
+
 def test_an_exception_tells_type_message_and_the_users_frames_only(harness: WorkerHarness) -> None:
     harness.module(
         "m",

@@ -383,5 +383,5 @@ def _requests(
 
 def _completed(session: Session, planned: PlannedRerun) -> PlannedRerun:
     """Return the plan with the ids of the selected jobs in its record, and with the names that it is shown with."""
-    names = name_index(session, [job.id for job in planned.plan.jobs])
+    names = name_index(session, planned.plan.jobs.ids)
     return replace(planned, request={"jobs": list(planned.selected), **planned.request}, names=names)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -28,17 +27,12 @@ READER_GONE = 1  # click's exit code for a failed write
 _NO_BYTES = "surrogates not allowed"
 """The reason of a UnicodeEncodeError: a word of the command line is not UTF-8, and cannot be searched in the store."""
 
-GARBAGE = 50_000
-"""Allocations between two garbage collections. A plan of 100,000 jobs makes a million objects without reference cycles:
-with Python's default of 700 the collector takes a quarter of the time."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's) and return its exit code.
 
     0 all well, 1 failed or refused, 2 jobs failed, 5 canceled, 6 timed out, 64 the command line is wrong.
     An unexpected error is not caught; `sys.excepthook` prints it in one line unless $REKINDLE_DEBUG is set."""
-    gc.set_threshold(GARBAGE)
     process = arguments is None
     words = tuple(sys.argv[1:] if arguments is None else arguments)
     _begin_json(words)
@@ -96,6 +90,9 @@ def _run(words: tuple[str, ...], *, process: bool) -> object:
         case ("--version",):
             print(f"rekindle {__version__}")
             return 0
+    from rekindle.cli.light_imports import import_libraries
+
+    import_libraries()
     from rekindle.cli.root import invoke
 
     return invoke(words, process=process)
@@ -154,11 +151,11 @@ def _complain(message: str, hint: str, code: int, kind: str, error: RekindleErro
 
 
 def _begin_json(words: Sequence[str]) -> None:
-    """Record whether the command line asks for JSON: errors then have a document. A command of another system has a
-    --json of its own."""
+    """Record whether the command line asks for JSON: errors then have a document. A command of another system has
+    options of its own."""
     global _prints_json
     typed = words[: words.index("--")] if "--" in words else words
-    _prints_json = "--json" in typed
+    _prints_json = "--json" in typed or "--jsonl" in typed
     if _prints_json:
         from rekindle.cli.command_table import DIALECTS
 

@@ -6,12 +6,11 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.overrides import pairs
 from rekindle.streams import outlives_reader
 
 if TYPE_CHECKING:
@@ -22,6 +21,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 """Passed to the command as `as_json`."""
+
+JsonForm = Literal["document", "lines"]
+"""How a list is printed as JSON: as one document, or each row as a document in a line of its own."""
+
+
+def json_rows_options(command: Command) -> Command:
+    """Add `--json` and `--jsonl` to a command that lists rows: `as_json` is a JsonForm, or None for text."""
+    document = click.option(
+        "--json", "as_json", flag_value="document", help="Print one JSON document and nothing else."
+    )
+    lines = click.option(
+        "--jsonl", "as_json", flag_value="lines", help="Print each row as a JSON document in a line of its own."
+    )
+    return document(lines(command))
+
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what submitting would do, and change nothing.")
 """Passed to the command as `dry_run`."""
@@ -272,6 +286,8 @@ def _read_verdict(param: click.Parameter, text: str) -> VerdictLevel:
 
 def _licences(texts: tuple[str, ...]) -> dict[str, int]:
     """Return `NAME=N` words as counts. Raise BadValue for any other word."""
+    from rekindle.domain.overrides import pairs
+
     found: dict[str, int] = {}
     for name, count in pairs("--licence", texts).items():
         if not count.isdigit():

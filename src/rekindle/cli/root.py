@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+# `signal` takes milliseconds to import.
+import _signal  # type: ignore[import-not-found]
 import errno
 import os
 import re
-import shlex
-import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -100,6 +100,8 @@ def _usage_error(error: click.UsageError) -> UsageError:
     text, form = _plain_message(error, path)
     extra = re.fullmatch(r"Got unexpected extra argument \((.*)\)", text)
     if extra is not None and "-w" in known:
+        import shlex
+
         return UsageError(text, hint=f"did you mean `{path} -w {shlex.quote(extra[1])}`?")
     return UsageError(text, hint=f"{form}; {help_hint}" if form else help_hint)
 
@@ -127,8 +129,8 @@ def _plain_message(error: click.UsageError, path: str) -> tuple[str, str]:
 
 
 def _anywhere(words: list[str], typed: Typed) -> object:
-    """Run a command line, in which --store and --json may stand anywhere. An option that a command does not know is
-    moved to where it belongs: --store to the front, --json to the command at the end."""
+    """Run a command line, in which --store, --json and --jsonl may stand anywhere. An option that a command does not
+    know is moved to where it belongs: --store to the front, the others to the command at the end."""
     end = words.index("--") if "--" in words else len(words)
     json_moved = False
     while True:
@@ -142,9 +144,9 @@ def _anywhere(words: list[str], typed: Typed) -> object:
                 if after > end:
                     raise UsageError("--store needs a value", hint="--store FOLDER, or a URL") from None
                 words = [*words[at:after], *words[:at], *words[after:]]
-            elif error.option_name == "--json" and found and not json_moved:
+            elif error.option_name in ("--json", "--jsonl") and found and not json_moved:
                 json_moved = True
-                words = [*words[: found[0]], *words[found[0] + 1 : end], "--json", *words[end:]]
+                words = [*words[: found[0]], *words[found[0] + 1 : end], error.option_name, *words[end:]]
             else:
                 raise
 
@@ -197,9 +199,9 @@ class _Root(LazyGroup):
 def cli(ctx: click.Context, store: str | None) -> None:
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    if isinstance(ctx.obj, Typed) and ctx.obj.process and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if isinstance(ctx.obj, Typed) and ctx.obj.process and _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
         # The command is imported: from now on an interrupt raises KeyboardInterrupt instead of ending the process.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     named = store or os.environ.get("REKINDLE_STORE") or ""
     if ctx.invoked_subcommand == "completion":
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -63,6 +62,8 @@ def _exists(url: str | None) -> bool:
 
 def _refuse_second_history(spec: str, store: str) -> None:
     """Raise Refused if a store has a workflow of the spec; else print a note that names the store."""
+    import shlex
+
     from rekindle.store.database import LOCK_TIMEOUT
     from rekindle.store.opening import open_unchanged
 

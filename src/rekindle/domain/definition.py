@@ -4,8 +4,6 @@ A matrix is one template and many bindings; nothing is copied for each job."""
 
 from __future__ import annotations
 
-import json
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -226,7 +224,11 @@ _PARTS = lazy_regex(r'\s*([\w-]+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
 
 def normalize_name(text: str) -> str:
     """Return a name in Unicode NFC, so that equal names compare equal however they were typed."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    if text.isascii():
+        return text
+    import unicodedata
+
+    return unicodedata.normalize("NFC", text)
 
 
 def matrix_label(values: Mapping[str, Any]) -> str:
@@ -244,6 +246,8 @@ def value_label(value: Any) -> str:
     plain = text.isprintable() and text == text.strip() and not text.startswith('"') and not set(text) & set(",[]")
     if plain:
         return text
+    import json
+
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in quoted)
 

@@ -17,7 +17,10 @@ def topological_order(n: int, edges: Sequence[Edge]) -> list[int]:
 def find_cycle(n: int, edges: Sequence[Edge]) -> list[int] | None:
     """Return the nodes of one cycle in edge order, the smallest node first; None if there is no cycle.
 
-    Time and memory are linear in nodes and edges: a million of each take one or two seconds."""
+    Time and memory are linear in nodes and edges: a million of each take one or two seconds, and a tenth of that if
+    each node comes after its parents."""
+    if all(parent < child for parent, child in edges):
+        return None
     order, unmet = _peel(n, edges)
     if len(order) == n:
         return None

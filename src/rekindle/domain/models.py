@@ -38,7 +38,7 @@ class Signature(msgspec.Struct, frozen=True):
     message: str
 
 
-class StepOutcome(msgspec.Struct, frozen=True):
+class StepOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one step of an attempt ended, or the earlier attempt from which it was kept."""
 
     position: int  # from 0, in the job's list of steps
@@ -254,6 +254,7 @@ class UpstreamJob(NamedTuple):
     result: str | None  # JSON text; of a completed job
     job: int
     attempt: int | None
+    template: int | None = None  # the attempt's
     state: State = State.COMPLETED  # the job's
     number: int | None = None  # the attempt's, within the job
     verdict: Verdict | None = None
@@ -304,6 +305,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     cancel_asked: bool = False
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
     canaries_open: bool = False  # some group of canaries is undecided
+    is_needed: bool = False  # other jobs need the job
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

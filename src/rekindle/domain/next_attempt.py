@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from rekindle.domain.subtasks import SubtaskChoice
 
@@ -32,6 +31,14 @@ class NextAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
     keep_recovery: int | None = None
     reuse_candidate: int | None = None  # a COMPLETED attempt that is reused if its fingerprint still matches
 
+    def with_attempt(self, found: int, put: int) -> NextAttempt:
+        """Return the value with one attempt in place of another."""
+        changed = {name: put for name in ATTEMPT_FIELDS if getattr(self, name) == found}
+        return replace(self, **changed) if changed else self
+
+
+ATTEMPT_FIELDS = ("resume_attempt", "pinned_to", "reuse_candidate")
+"""The fields that are ids of attempts."""
 
 DEFAULT_NEXT_ATTEMPT = NextAttempt()
 
@@ -41,6 +48,8 @@ _JSON_NAMES = {"take": "workdir", "reuse_candidate": "reserve"}
 
 def next_attempt_to_json(value: NextAttempt) -> dict[str, Any]:
     """Return the keys that a plan's JSON has for a next attempt."""
+    import json
+
     document = {_JSON_NAMES.get(name, name): each for name, each in asdict(value).items()}
     if isinstance(value.subtasks, tuple):
         document["subtasks"] = list(value.subtasks)
@@ -51,6 +60,8 @@ def next_attempt_to_json(value: NextAttempt) -> dict[str, Any]:
 
 def next_attempt_values(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the next attempt that `next_attempt_to_json` encoded; other keys are ignored."""
+    import json
+
     values = {name: document[_JSON_NAMES.get(name, name)] for name in NextAttempt.__struct_fields__}
     if values["take"] == "new":
         values["take"] = None

@@ -5,7 +5,6 @@ stored as JSON. The job's template and parameters never change; its attempts are
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -108,6 +107,8 @@ class AppliedOverrides(msgspec.Struct, frozen=True):
             "cpus": self.cpus,
         }
         document = {name: value for name, value in given.items() if value not in ({}, None)}
+        import json
+
         return json.dumps(document, sort_keys=True) if document else None
 
     def without(self, names: Collection[str]) -> AppliedOverrides:
@@ -133,7 +134,11 @@ NO_OVERRIDES = AppliedOverrides()
 
 def decode_overrides(text: str | None) -> AppliedOverrides:
     """Decode the text written by `AppliedOverrides.text`."""
-    return NO_OVERRIDES if text is None else AppliedOverrides(**json.loads(text))
+    if text is None:
+        return NO_OVERRIDES
+    import json
+
+    return AppliedOverrides(**json.loads(text))
 
 
 def _check_overrides(asked: Overrides) -> None:
@@ -217,6 +222,8 @@ def _check_parameter(name: str, value: Any) -> None:
     if not isinstance(name, str):
         raise BadValue(f"the name of a parameter must be a text, and is {name!r:.60}")
     try:
+        import json
+
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BadValue(f"the parameter {name} cannot be {value!r:.60}: {error}") from None

@@ -31,7 +31,14 @@ class Capacity(msgspec.Struct, frozen=True):
     def fits(self, asked: Resources) -> bool:
         """Return whether an attempt can start now. Resources that are not asked for always fit, even below zero
         (adopted attempts may take more than there is); a job without a time limit fits any remaining time."""
-        return not any(lack.there < lack.asked for lack in _compare_resources(asked, self))
+        # Several times for each claim, so nothing is made here; `find_shortages` names the same resources.
+        return not (
+            (asked.cpus and round(asked.cpus, _CPU_DECIMALS) > round(self.cpus, _CPU_DECIMALS))
+            or (asked.memory and asked.memory > self.memory)
+            or (asked.gpus and asked.gpus > self.gpus)
+            or (asked.time is not None and self.seconds is not None and asked.time > self.seconds)
+            or (asked.licences and find_shortages(self, asked))
+        )
 
     def take(self, asked: Resources) -> Capacity:
         """Return the capacity left beside an attempt with these resources."""

@@ -5,7 +5,6 @@ other."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -131,6 +130,8 @@ def divide_subtasks(items: Iterable[str], known: Sequence[KnownSubtask], choice:
 
 def item_text(item: Any) -> str:
     """Return an item as JSON text. Equal items have equal texts."""
+    import json
+
     return escape_surrogates(json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 

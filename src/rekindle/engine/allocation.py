@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 
@@ -86,6 +85,8 @@ def _slurm_end(job: str, environment: Mapping[str, str]) -> float | None:
     Newer versions set SLURM_JOB_END_TIME. Older ones are asked for the seconds left, which need no equal clocks."""
     if end := _number(environment, "SLURM_JOB_END_TIME"):
         return time.monotonic() + end - time.time()
+    import subprocess
+
     try:
         asked = subprocess.run(
             ["squeue", "--noheader", f"--job={job}", "--format=%L"],

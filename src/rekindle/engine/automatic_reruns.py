@@ -178,9 +178,9 @@ def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float
         requests = Requests({job: _from_beginning(how) if job in refused else how for job, how in hows.items()})
         plan = plan_rerun(views, graph, requests, exists, why, earlier)
     if plan.jobs:
-        jobs = [job.id for job in plan.jobs]
+        jobs = plan.jobs.ids
         archive.reruns.apply(plan, "retry", {"jobs": jobs}, _note([decided[job] for job in jobs]), now)
-    return {job.id for job in plan.jobs}
+    return set(plan.jobs.ids)
 
 
 def _how_to_retry(one: Retry, now: float) -> InternalHow:
@@ -227,7 +227,7 @@ def apply_repeats(
     why = {job: (Reason(ReasonKind.REPEAT, {"left": more}),) for job, more in left.items()}
     views, graph, earlier = planning_views(archive, requests)
     plan = plan_rerun(views, graph, requests, exists, why, earlier)
-    jobs = [job.id for job in plan.jobs]
+    jobs = plan.jobs.ids
     if jobs:
         archive.reruns.apply(plan, "repeat", {"jobs": jobs}, "as --repeat asked", now)
     return set(jobs)

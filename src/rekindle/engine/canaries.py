@@ -77,7 +77,7 @@ def _resolve_group(
         else:
             note = f"{decision.why} (rerun {group.rerun})"
             rerun = archive.reruns.apply(proposal.plan, "canary", request, note, now)
-            ran = {job.id for job in proposal.plan.jobs}
+            ran = set(proposal.plan.jobs.ids)
     archive.canaries.decide(group.id, decision.outcome, decision.why, rerun, now)
     detail = {
         "outcome": decision.outcome.value,

@@ -341,7 +341,7 @@ def parameter_changes(archive: Snapshot, jobs: Sequence[int]) -> dict[int, list[
     """Return, by job, the changes that actions in force make to the job's parameters. Jobs without changes are
     absent."""
     found: dict[int, list[ParameterChange]] = {}
-    for job, patches in archive.dynamic_actions.patches(jobs).items():
+    for job, patches in (archive.dynamic_actions.patches(jobs) if jobs else {}).items():
         changes = [one.content for one, _ in patches if one.kind == SET]
         if changes:
             found[job] = changes

@@ -11,10 +11,10 @@ import msgspec
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, NewAttempt, StepOutcome
-from rekindle.domain.rerun.plan import FanOutView, JobGraph, JobView
 from rekindle.domain.rerun.request import FROM_BEGINNING, How, Requests, is_automatic
 from rekindle.domain.rerun.resolve import pinned_attempts
 from rekindle.domain.rerun.start import completed_steps
+from rekindle.domain.rerun.views import FanOutView, JobGraph, JobTable, JobView
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import KnownSubtask, known_subtasks
 from rekindle.journal.encoding import from_json, to_json
@@ -59,8 +59,8 @@ def end_subtasks(archive: Transaction, endings: Iterable[AttemptEnd]) -> None:
 
 
 def planning_views(
-    archive: Snapshot, requests: Requests, read: tuple[dict[int, JobView], JobGraph] | None = None
-) -> tuple[Mapping[int, JobView], JobGraph, Mapping[int, JobView]]:
+    archive: Snapshot, requests: Requests, read: tuple[JobTable, JobGraph] | None = None
+) -> tuple[JobTable, JobGraph, Mapping[int, JobView]]:
     """Return (views, graph, views by earlier definitions): all that the planner reads for these requests. `read`: the
     jobs, their descendants and the parents of both, for a caller with several requests of the same jobs."""
     alone = {job for job, how in requests.hows.items() if is_automatic(how)}
@@ -69,20 +69,20 @@ def planning_views(
     earlier = archive.reruns.defined_by(views, pinned_attempts(views, graph, requests))
     resumed = jobs_to_resume(requests)
     looked_at = resumed - alone
-    with_earlier = with_fan_outs(archive, earlier, resumed)
-    return with_fan_outs(archive, views, resumed, looked_at), graph, with_earlier
+    earlier = {**earlier, **fan_outs_of(archive, earlier, resumed)}
+    return views.with_views(fan_outs_of(archive, views, resumed, looked_at)), graph, earlier
 
 
-def with_sources(archive: Snapshot, views: dict[int, JobView], requests: Requests) -> dict[int, JobView]:
+def with_sources(archive: Snapshot, views: JobTable, requests: Requests) -> JobTable:
     """Add to the views the attempts that requests name as the ones to resume from."""
     named = {job: how.attempt for job, how in requests.hows.items() if how.attempt is not None}
     if not named:
         return views
     found = archive.reruns.sources(sorted(set(named.values())))
     sources = {job: view for attempt, (job, view) in found.items() if named.get(job) == attempt}
-    return views | {
-        job: msgspec.structs.replace(views[job], source=view) for job, view in sources.items() if job in views
-    }
+    return views.with_views(
+        {job: msgspec.structs.replace(views[job], source=view) for job, view in sources.items() if job in views}
+    )
 
 
 def jobs_to_resume(requests: Requests) -> set[int]:
@@ -95,15 +95,15 @@ def _may_resume(how: How) -> bool:
     return how.accept_partial or how.start != FROM_BEGINNING
 
 
-def with_fan_outs(
+def fan_outs_of(
     archive: Snapshot, views: Mapping[int, JobView], jobs: Iterable[int], read: Collection[int] = ()
-) -> Mapping[int, JobView]:
-    """Add the known fan-outs of `jobs` to the views. For jobs in `read`, also compare the files of complete items with
-    the recorded digests."""
+) -> dict[int, JobView]:
+    """Return the views of those of `jobs` that have fan-outs, with these. For jobs in `read`, also compare the files of
+    complete items with the recorded digests."""
     wanted = sorted({job for job in jobs if job in views and views[job].attempt is not None})
+    found: dict[int, JobView] = {}
     if not wanted:
-        return views
-    found = dict(views)
+        return found
     templates: dict[int, JobTemplate] = {}
     live = archive.jobs.live(wanted)
     for job in wanted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from rekindle.domain.batches.quarantine import failed_counts
 from rekindle.domain.definition import Hook
 from rekindle.domain.errors import StoreError
 from rekindle.domain.hooks import MAX_STARTS, RunEnd, events_of
+from rekindle.engine.notify import Notifier
 from rekindle.engine.presence import is_process_alive, this_process
 from rekindle.engine.queries.workflow_queries import quarantined_jobs, remaining_work
 from rekindle.engine.session import open_session
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 TAKEN_SECONDS = 180.0
 """How long a delivery belongs to a process that is not visible from here; longer than any delivery takes."""
 
-POLL_SECONDS = 1.0
-"""How often a runner that does not end by itself looks for ends of runs."""
+LOOK_SECONDS = 1.0
+"""The least time between two looks for ends of runs, by a runner that does not end by itself."""
 
 _MOST_FAILURES = 20
 """The most groups of failures in a document."""
@@ -201,30 +202,33 @@ def hooks_watched(session: Session, options: WorkOptions) -> Iterator[None]:
             yield
             return
     over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(session, over), name="hooks", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with closing(Notifier(session.store.folder, threading.get_native_id(), "hooks")) as notifier:
+        thread = threading.Thread(target=_watch, args=(session, notifier, over), name="hooks", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            notifier.notify()
+            thread.join()
 
 
-def _watch(session: Session, over: threading.Event) -> None:
-    """Look for ends of runs, with a connection of its own, until `over` is set."""
+def _watch(session: Session, notifier: Notifier, over: threading.Event) -> None:
+    """Look for ends of runs when notified, with a connection of its own, until `over` is set."""
     seen = -1
     try:
         with open_session(session.store.folder, create=False) as own:
             own = replace(own, clock=session.clock, note=session.note)
-            while not over.wait(POLL_SECONDS):
+            while not over.wait(LOOK_SECONDS):
+                notifier.drain()
                 version = own.store.data_version()
-                if version == seen:
-                    continue
-                seen = version
-                with own.store.read() as archive:
-                    hooks = archive.hooks.of_workflows(None)
-                record_ends(own, hooks)
-                deliver(own, None, over.is_set)
+                if version != seen:
+                    seen = version
+                    with own.store.read() as archive:
+                        hooks = archive.hooks.of_workflows(None)
+                    record_ends(own, hooks)
+                    deliver(own, None, over.is_set)
+                notifier.wait(None)
     except StoreError as error:  # the runner meets it too; it runs the hooks at its end
         if session.note is not None:
             session.note(f"hooks wait for the end of this runner: {error.message}")

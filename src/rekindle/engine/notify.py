@@ -1,5 +1,6 @@
-"""Notifications between processes of one store: each runner, supervisor or waiting command has a FIFO, and a byte in
-it means "read the store again". Runners on other hosts are notified by the store's database server, if it has one."""
+"""Notifications between processes of one store: each runner, supervisor, waiting command and thread that runs hooks has
+a FIFO, and a byte in it means "read the store again". Runners on other hosts are notified by the store's database
+server, if it has one."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
     from rekindle.store.archive import Store
     from rekindle.store.database import Listener
 
-Kind = Literal["runner", "supervisor", "waiter"]
+Kind = Literal["runner", "supervisor", "waiter", "hooks"]
 
-_FOLDERS: dict[Kind, str] = {"runner": "run", "supervisor": "run/supervisors", "waiter": "run/supervisors"}
+_OTHERS = "run/supervisors"
+_FOLDERS: dict[Kind, str] = {"runner": "run", "supervisor": _OTHERS, "waiter": _OTHERS, "hooks": _OTHERS}
 
 
 class Notifier:
-    """The FIFO of one runner, supervisor or waiting command. `fd` becomes readable when another process of this host
-    notifies. `listener` hears those on other hosts; None: there are none, or it polls the store for them."""
+    """The FIFO of one runner, supervisor, waiting command or thread that runs hooks. `fd` becomes readable when another
+    process of this host notifies. `listener` hears those on other hosts; None: there are none, or it polls the store
+    for them."""
 
     def __init__(self, store_folder: str, number: int, kind: Kind = "runner", listener: Listener | None = None) -> None:
         self._listener = listener
@@ -53,7 +56,7 @@ class Notifier:
         if self._listener is not None:
             self._listener.drain()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float | None) -> None:
         """Block until a notification arrives, or for `seconds`."""
         wait_readable((self.fd,), seconds)
 
@@ -80,13 +83,13 @@ def notify_here(store_folder: str, runners: Iterable[int]) -> list[int]:
 
     Return the runners that were not reached."""
     away = [runner for runner in runners if not _write_byte(_fifo_path(store_folder, "runner", runner))]
-    with contextlib.suppress(OSError):
-        for path in Path(store_folder, _FOLDERS["supervisor"]).iterdir():
-            _write_byte(path)
+    with contextlib.suppress(OSError), os.scandir(f"{store_folder}/{_OTHERS}") as entries:
+        for entry in entries:
+            _write_byte(entry.path)
     return away
 
 
-def _write_byte(path: Path) -> bool:
+def _write_byte(path: str | Path) -> bool:
     """Write to a FIFO. Return whether a process of this host reads it."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

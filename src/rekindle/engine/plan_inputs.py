@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from rekindle.domain.batches.canaries import CanaryChoice, FailedJob, check_canary, choose_canaries
 from rekindle.domain.errors import PlanRefused, RefusedJob, RekindleError
 from rekindle.domain.rerun.costs import DurationHistory
-from rekindle.domain.rerun.plan import JobGraph, JobView, Reason, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import Reason, RerunPlan, seal_plan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests, check_how, normalize_requests
+from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.engine.fan_outs import jobs_to_resume, planning_views
 from rekindle.engine.machine import processors
 from rekindle.engine.queries.selections import Chosen, SelectedJobs, resolve_in
@@ -127,7 +128,7 @@ def plan_requests(
     if canaries:
         waiting = {job for one in canaries for job, _ in one.waits}
         plan = _plan(inputs, requests.without(waiting), why or {}, exists)
-        reset = [job.id for job in plan.jobs if not job.stays]
+        reset = plan.jobs.having(lambda job: not job.stays).ids
         canaries = [one.without(reset) for one in canaries]
     return PlannedRerun(plan, request, note, children=inputs.graph.children, canaries=tuple(canaries))
 

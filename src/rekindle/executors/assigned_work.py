@@ -18,7 +18,7 @@ from rekindle.journal.records import Closed, Ended, Opened, Returned, Sealed, St
 if TYPE_CHECKING:
     from rekindle.journal.orders import Assignment, TaskTemplate
 
-_PRUNE = 8192  # assignments after which those that have ended are forgotten
+_PRUNE = 1024  # assignments after which those that have ended are forgotten
 
 
 class AssignedWork:

@@ -24,7 +24,7 @@ class Supply(msgspec.Struct, frozen=True):
     refills: bool = True  # a worker can be given more work, and asked to give back what it has not started
 
 
-POOL_SUPPLY = Supply(0.08, 1024)
+POOL_SUPPLY = Supply(0.2, 1024)
 """So that a worker does not wait for the runner's next iteration."""
 
 

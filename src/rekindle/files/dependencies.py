@@ -94,6 +94,9 @@ class ProgramDigests:
     def value(self, word: str, path: str, directory: str) -> str:
         """Return the real path and the digest of the program that a word names, as `PATH DIGEST`. ABSENT if there is
         none, or if it lies in `directory` (the project's folder) and so is not part of the environment."""
+        known = self._known.get(word) if word.startswith("/") else None
+        if known is not None and known[0] is not None and known[0] == file_stat(word):
+            return ABSENT if known[1].startswith(_real_folder(directory)) else known[1]
         found = _located(word, path, directory)
         if found is None:
             return ABSENT

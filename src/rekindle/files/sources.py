@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from typing import NamedTuple
 
@@ -28,7 +28,14 @@ from rekindle.files.reachable_code import DefinitionTracer
 
 _OURS = "rekindle"
 _PACKAGES = ("/site-packages/", "/dist-packages/")
-_STANDARD = tuple(f"{sysconfig.get_path(kind)}/" for kind in ("stdlib", "platstdlib"))
+
+
+@cache
+def _standard_library() -> tuple[str, ...]:
+    """Return the folders of the standard library."""
+    import sysconfig
+
+    return tuple(f"{sysconfig.get_path(kind)}/" for kind in ("stdlib", "platstdlib"))
 
 
 METHOD_NOW = f"tree 1 of Python {sys.version_info[0]}.{sys.version_info[1]}"
@@ -41,7 +48,7 @@ def search_path() -> list[str]:
     """Return where a process for calls looks for modules, behind the project's folder: this process's path without
     the entries that a script or the working directory adds in front."""
     given = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    library = os.path.dirname(_STANDARD[0].rstrip("/"))
+    library = os.path.dirname(_standard_library()[0].rstrip("/"))
     at = next((at for at, entry in enumerate(sys.path) if os.path.dirname(entry) == library), 0)
     return list(dict.fromkeys([*given, *(entry for entry in sys.path[at:] if entry)]))
 
@@ -243,7 +250,7 @@ def _is_foreign(finder: ModuleFinder, top: str) -> bool:
 
 
 def _is_installed(place: str) -> bool:
-    return any(part in place for part in _PACKAGES) or place.startswith(_STANDARD)
+    return any(part in place for part in _PACKAGES) or place.startswith(_standard_library())
 
 
 def _top(name: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -202,6 +201,8 @@ def apply_modes(at: int, name: str) -> None:
     with contextlib.suppress(OSError, RecursionError):
         if not os.path.lexists(path):
             own = {inner: (stat.S_IMODE(one.st_mode), one.st_gid) for inner, _, one in _below(at, name)}
+            import json
+
             write_file(f"{path}.new", json.dumps(own))
             os.rename(f"{path}.new", path)
         for _, fd, one in _below(at, name):
@@ -214,6 +215,8 @@ def restore_modes(at: int, target: int, name: str) -> None:
     path = f"/proc/self/fd/{at}/{_KEPT}"
     with contextlib.suppress(OSError, ValueError, RecursionError):
         with open(path, encoding="utf-8") as kept:
+            import json
+
             own = json.load(kept)
         for inner, fd, _ in _below(target, name):
             if inner in own:

@@ -3,9 +3,7 @@ names, see domain.texts.display) as `\udce9`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NoReturn
 
 import msgspec
@@ -23,6 +21,8 @@ def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
     try:
         return _encode(value) if enc_hook is None else msgspec.json.encode(value, enc_hook=enc_hook)
     except (UnicodeEncodeError, OverflowError):  # msgspec encodes no surrogates, and no integers of more than 64 bits
+        import json
+
         plain = msgspec.to_builtins(value, str_keys=True, enc_hook=enc_hook or _raw)
         _check(text := json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
         return escape_surrogates(text).encode()
@@ -32,16 +32,19 @@ def json_reader(kind: Any) -> Callable[[bytes | str], Any]:
     """Return a function that decodes JSON into `kind`, as msgspec does, and also accepts lone surrogates. The
     function raises msgspec.DecodeError, or RecursionError if the values are nested too deeply."""
 
-    @cache
-    def decoder() -> msgspec.json.Decoder[Any]:  # takes up to a millisecond to build; most commands read few kinds
-        return msgspec.json.Decoder(kind)
+    decode: Callable[[bytes | str], Any] | None = None
 
     def read(text: bytes | str) -> Any:
+        nonlocal decode
+        if decode is None:  # a decoder takes up to a millisecond to build; most commands read few kinds
+            decode = msgspec.json.Decoder(kind).decode
         try:
-            return decoder().decode(text)
+            return decode(text)
         except msgspec.DecodeError:
             if not _ESCAPE.search(text.encode() if isinstance(text, str) else text):
                 raise
+        import json
+
         try:
             plain = json.loads(text, parse_constant=_refuse)
             _check(json.dumps(plain, ensure_ascii=False))

@@ -187,10 +187,12 @@ def _content(path: str | os.PathLike[str], offset: int) -> tuple[bytes, int]:
     """Return the bytes from `offset` on, and the file's size. A file that does not exist has no bytes and the size
     `offset`."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            file.seek(offset)
-            content = file.read()
-            return content, os.fstat(file.fileno()).st_size
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            return os.pread(fd, max(0, size - offset), offset), size
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         return b"", offset
     except OSError as error:

@@ -13,7 +13,7 @@ from rekindle.presentation import documents
 if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.engine.queries.lists import AttemptRow
-    from rekindle.engine.results import JobRow, PageRequest
+    from rekindle.engine.results import PageRequest
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.contents import ReadProgress
 
@@ -74,12 +74,12 @@ def jobs_list(
 ) -> dict[str, Any]:
     """Return the jobs of a selection."""
     with lists.jobs(session, selection, page, progress) as found:
-        return {"jobs": [job_row(row, selection) for row in found.rows]}
+        return {"jobs": [documents.job(row, known_stale(selection)) for row in found.rows]}
 
 
-def job_row(row: JobRow, selection: Selection) -> dict[str, Any]:
-    """Return a job of a selection. Only a selection of stale jobs says which are stale."""
-    return documents.job(row, True if selection.changed else None)
+def known_stale(selection: Selection) -> bool | None:
+    """Return whether the jobs of a selection are stale. Only a selection of stale jobs says so."""
+    return True if selection.changed else None
 
 
 def jobs_show(session: Session, jobs: Sequence[int], progress: ReadProgress | None = None) -> dict[str, Any]:
@@ -186,7 +186,8 @@ def reruns_show(session: Session, rerun: int) -> dict[str, Any]:
 
 def events_list(session: Session, workflow: str | None, page: PageRequest) -> dict[str, Any]:
     """Return what happened, oldest first; a page counts from the newest event."""
-    return {"events": [documents.event(one) for one in lists.events(session, workflow, page).rows]}
+    with lists.events(session, workflow, page) as found:
+        return {"events": [documents.event(one) for one in found.rows]}
 
 
 def why(

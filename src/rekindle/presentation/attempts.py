@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +52,8 @@ def meaning(attempt: Attempt | StepOutcome) -> str:
 
 
 def _signal_name(number: int) -> str:
+    import signal
+
     try:
         return signal.Signals(number).name
     except ValueError:  # realtime signals have only a number
@@ -67,6 +67,8 @@ def full_cause(attempt: Attempt | StepOutcome) -> str:
 
 def evidence(text: str | None) -> str:
     """Return the evidence for a cause in one line: `limit 64.0 MiB, peak 210.0 MiB, seen by samples of its memory`."""
+    import json
+
     return words.one_line(
         ", ".join(_evidence_item(name, value) for name, value in json.loads(text or "{}").items() if value)
     )

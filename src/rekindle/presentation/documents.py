@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, plan_to_json
+from rekindle.domain.rerun.plan import PlannedJobs, Reason, RerunPlan, RerunRecord
+from rekindle.domain.rerun.plan_json import planned_job_to_json, summary_to_json
 from rekindle.domain.retry import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import mask_document, mask_env, mask_matrix, mask_overrides
@@ -41,9 +41,11 @@ def iso(at: float | None) -> str | None:
     """Return a time as ISO 8601 in UTC, to the millisecond."""
     if at is None:
         return None
-    second = math.floor(at)
-    microseconds = round((at - second) * 1e6)
-    return f"{_iso_second(second + microseconds // 1_000_000)}.{microseconds // 1_000 % 1_000:03d}Z"
+    second, millisecond = divmod(round(at * 1e6) // 1_000, 1_000)
+    return _iso_second(second) + _MILLISECONDS[millisecond]
+
+
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1_000))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -310,17 +312,20 @@ def failure(group: FailureGroup) -> dict[str, Any]:
 
 def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
     """Return a planned rerun, or an applied one with its number. `reads` is for saved plans only."""
-    document = {key: value for key, value in plan_to_json(one).items() if key != "reads"}
-    jobs = [
-        {**job, "not_before": iso(job["not_before"]), "overrides": mask_overrides(job["overrides"] or {}) or None}
-        for job in document["jobs"]
-    ]
-    return {"rerun": rerun, **document, "jobs": jobs}
+    return {"rerun": rerun, **summary_to_json(one), "jobs": list(planned_jobs(one.jobs))}
+
+
+def planned_jobs(jobs: PlannedJobs) -> Iterator[dict[str, Any]]:
+    """Yield the jobs of a plan."""
+    for job in jobs:
+        document = planned_job_to_json(job)
+        overrides = mask_overrides(document["overrides"] or {}) or None
+        yield {**document, "not_before": iso(document["not_before"]), "overrides": overrides}
 
 
 def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
     """Return a rerun without jobs."""
-    return plan(RerunPlan(jobs=(), refused=tuple(refused)), None)
+    return plan(RerunPlan(jobs=PlannedJobs(), refused=tuple(refused)), None)
 
 
 def restart(found: PlannedRestart, rerun: int | None) -> dict[str, Any]:

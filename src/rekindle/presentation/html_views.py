@@ -87,7 +87,7 @@ def plan(one: PlannedRerun) -> str:
         rows = ((job.id, job.name, job.why) for job in found.refused)
         parts += [_paragraph("refused:"), table(("id", "name", "why"), rows, len(found.refused))]
     if found.overwrites:
-        saved = ", and saves before" if any(job.saves for job in found.jobs) else ""
+        saved = ", and saves before" if found.jobs.total(lambda job: bool(job.saves)) else ""
         parts.append(_paragraph(f"overwrites{saved}: {_plain(found.overwrites)}"))
     parts.append(table(("id", "name", "before", "after", "start", "reasons"), _planned_jobs(one)))
     for title, lines in (("kept", plans.kept_lines(found.jobs)), ("modified", plans.change_lines(found.jobs))):
@@ -107,9 +107,8 @@ def _planned_jobs(one: PlannedRerun) -> Iterator[tuple[str, ...]]:
 
     for line in plans.tree_lines(one.plan.jobs, one.children, cells):
         if not line.again:
-            first = line.jobs[0]
-            ids = words.cut(attempts.id_ranges([job.id for job in line.jobs]), 24)
-            yield (ids, line.name, *plans.job_cells(first, first.id in retired, line.lead))
+            ids = words.cut(line.ids or attempts.id_ranges([job.id for job in line.jobs]), 24)
+            yield (ids, line.name, *line.cells(retired))
 
 
 def status(document: Mapping[str, Any]) -> str:

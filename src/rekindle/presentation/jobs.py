@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rekindle.domain.texts.name_sets import NameIndex, NameSet
 from rekindle.presentation import attempts, words
 
 if TYPE_CHECKING:
+    from rekindle.domain.texts.name_sets import NameIndex, NameSet
     from rekindle.engine.results import JobRow
 
 
@@ -37,28 +37,41 @@ def common_names(names: Sequence[str], width: int, index: NameIndex | None = Non
     `index` are left out; all names of a matrix are `train[*]`."""
     if len(names) == 1:
         return words.one_line(names[0])
-    sets = (index or NameIndex(())).factor(names)
+    if index is None:
+        from rekindle.domain.texts.name_sets import NameIndex
+
+        index = NameIndex(())
+    sets = index.factor(names)
     if len(sets) > _MOST_SETS:
         return None
-    texts = [_sets_text(sets, most) for most in (_VALUES if len(sets) == 1 else _VALUES[:1])]
+    ranges = [{key: _ranges(values) for key, values in one.values} for one in sets]
+    texts = [_sets_text(sets, ranges, most) for most in (_VALUES if len(sets) == 1 else _VALUES[:1])]
     fitting = next((text for text in texts if words.display_width(text) <= width), None)
     if fitting is None and len(sets) > 1:
         return None
     return words.one_line(words.cut(texts[-1], width) if fitting is None else fitting)
 
 
-def _sets_text(sets: Sequence[NameSet], most: int) -> str:
+def _sets_text(sets: Sequence[NameSet], ranges: Sequence[Mapping[str, Sequence[str]]], most: int) -> str:
+    """Return sets of names as text. Of more than `most` values or ranges of a key, the first ones with an ellipsis."""
     parts = []
-    for base, alike in groupby(sets, key=lambda one: (one.base, bool(one.keys))):
-        each = [", ".join(f"{key}={_values_text(values, most)}" for key, values in one.values) or "*" for one in alike]
+    for base, alike in groupby(zip(sets, ranges, strict=True), key=lambda one: (one[0].base, bool(one[0].keys))):
+        each = [
+            ", ".join(
+                f"{key}={','.join(values if len(values) <= most else [*values[: most - 1], '…'])}"
+                for key, values in known.items()
+            )
+            or "*"
+            for _, known in alike
+        ]
         parts.append(f"{base[0]}[{'; '.join(each)}]" if base[1] else base[0])
     return ", ".join(parts)
 
 
-def _values_text(values: Sequence[str], most: int) -> str:
-    """Return `3,8,13` or `0..19,24`; of more than `most` values or ranges the first ones with an ellipsis."""
+def _ranges(values: Sequence[str]) -> list[str]:
+    """Return values with those that follow each other as ranges: `0..19`, `24`."""
     parts: list[str] = []
     for _, run in groupby(enumerate(values), key=lambda at: int(at[1]) - at[0] if at[1].isdecimal() else at[1]):
         listed = [value for _, value in run]
         parts += [f"{listed[0]}..{listed[-1]}"] if len(listed) > 2 else listed
-    return ",".join(parts) if len(parts) <= most else f"{','.join(parts[: most - 1])},…"
+    return parts

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.rerun.plan import PlannedJob, ReasonKind
+from rekindle.domain.rerun.plan import PlannedJob, PlannedJobs, ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, RESET_HOLD
+from rekindle.domain.rerun.views import OWN
 from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.presentation import attempts, reasons, words
 
@@ -31,18 +33,21 @@ _FOLDERS = {"copy": "in a copy", "same": "same folder"}
 def summary(plan: RerunPlan) -> str:
     """Return `12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
     retired = {job for one in plan.dynamic for job in one.retires}
-    jobs = [job for job in plan.jobs if job.id not in retired and _runs(job) and job.next.reuse_candidate is None]
-    kinds = Counter(_kind(job) for job in jobs)
+    kinds: Counter[str] = Counter()
+    for one in plan.jobs.sets:
+        if _runs(one.change) and one.change.next.reuse_candidate is None:
+            kinds[_kind(one.change)] += len(one) - sum(job in retired for job in one.ids if retired)
+    number = kinds.total()
     parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "let go", "downstream") if kinds[kind]]
-    runs = f"{words.plural(len(jobs), 'job')} run{'s' if len(jobs) == 1 else ''} again: {', '.join(parts)}"
+    runs = f"{words.plural(number, 'job')} run{'s' if number == 1 else ''} again: {', '.join(parts)}"
     runs += f"; {len(retired):,} retired" if retired else ""
-    reusable = sum(job.next.reuse_candidate is not None and not job.stays for job in plan.jobs)
+    reusable = plan.jobs.total(lambda job: job.next.reuse_candidate is not None and not job.stays)
     runs += f"; {reusable:,} more unless unchanged" if reusable else ""
-    held = sum(job.holds is not None for job in plan.jobs)
+    held = plan.jobs.total(lambda job: job.holds is not None)
     runs += f"; {held:,} held until a restart" if held else ""
-    left = sum(_is_left(job) for job in plan.jobs)
+    left = plan.jobs.total(_is_left)
     runs += f"; {left:,} left as {'it is' if left == 1 else 'they are'}" if left else ""
-    freed = sum(not _runs(job) and not _is_left(job) for job in plan.jobs)
+    freed = plan.jobs.total(lambda job: not _runs(job) and not _is_left(job))
     runs += f"; {freed:,} rolled back" if freed else ""
     return runs + (f"; {len(plan.refused):,} refused" if plan.refused else "")
 
@@ -155,12 +160,11 @@ def cost(plan: RerunPlan) -> str:
     return f"expected: about {words.duration(one.wall_seconds)} on {cores} ({detail}){more}"
 
 
-def kept_lines(jobs: Sequence[PlannedJob]) -> list[str]:
+def kept_lines(jobs: PlannedJobs) -> list[str]:
     """Return the steps of earlier attempts that are kept: `from fit, on prepare of attempts 3-8 (6 jobs)`."""
     kept: dict[str, list[PlannedJob]] = {}
-    for job in jobs:
-        if job.keeps:
-            kept.setdefault(f"from {job.start}, on {', '.join(job.keeps)}", []).append(job)
+    for job in jobs.having(lambda job: bool(job.keeps)):
+        kept.setdefault(f"from {job.start}, on {', '.join(job.keeps)}", []).append(job)
     return [f"{words.one_line(text)} of {_resumed(alike)} ({_whose(alike)})" for text, alike in kept.items()]
 
 
@@ -173,21 +177,24 @@ def _whose(jobs: Sequence[PlannedJob]) -> str:
     return words.one_line(jobs[0].name) if len(jobs) == 1 else words.plural(len(jobs), "job")
 
 
-def change_lines(jobs: Sequence[PlannedJob]) -> list[str]:
+def change_lines(jobs: PlannedJobs) -> list[str]:
     """Return the modified parameters and resources, each once for all its jobs: `alpha 0.1 -> 0.2 (3 jobs)`."""
     changed: dict[str, list[PlannedJob]] = {}
-    for job in jobs:
+    for job in jobs.having(lambda job: bool(job.changes)):
         for change in job.changes:
             changed.setdefault(attempts.change_text(change), []).append(job)
     return [f"{text} ({_whose(alike)})" for text, alike in changed.items()]
 
 
-def repeat_lines(jobs: Sequence[PlannedJob]) -> list[str]:
+def repeat_lines(jobs: PlannedJobs) -> list[str]:
     """Return how often repeated jobs run: `1 job runs 20 times; the last one counts`."""
-    counts = sorted(Counter(1 + job.next.repeats for job in jobs if job.next.repeats).items())
+    counts: Counter[int] = Counter()
+    for one in jobs.sets:
+        counts[1 + one.change.next.repeats] += len(one)
     return [
         f"{words.plural(number, 'job')} {'runs' if number == 1 else 'run'} {runs:,} times; the last one counts"
-        for runs, number in counts
+        for runs, number in sorted(counts.items())
+        if runs > 1
     ]
 
 
@@ -195,7 +202,7 @@ def applied_text(applied: AppliedRerun, *, and_work: bool = False) -> str:
     """Return `rerun 3 is applied: 12 ready; no runner is alive: rekindle work`. `and_work`: a runner starts now."""
     held = f", {applied.held:,} held until `rekindle restart`" if applied.held else ""
     text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready{held}"
-    if ending := sum(reason.kind is ReasonKind.CANCELS for job in applied.plan.jobs for reason in job.reasons):
+    if ending := applied.plan.jobs.total(lambda job: any(reason.kind is ReasonKind.CANCELS for reason in job.reasons)):
         text += f" once {words.plural(ending, 'running job')} {'has' if ending == 1 else 'have'} ended"
     if waiting := sum(len(one.waits) for one in applied.canaries):
         text += f", {waiting:,} wait{'s' if waiting == 1 else ''} for canaries"
@@ -240,18 +247,39 @@ def _at_most(one: ExpectedCost) -> str:
 
 
 class TreeLine(msgspec.Struct, frozen=True):
-    """A line of the tree: one job, or several similar ones. `again`: the jobs are printed above already."""
+    """A line of the tree: one job, or several similar ones. `again`: the jobs are printed above already. `more`: the
+    number of further similar jobs, of a plan with so many that only an example is listed; `ids` is then their text, and
+    `why` says what they need."""
 
     lead: str  # the branches in front of the name
     jobs: tuple[PlannedJob, ...]
     again: bool = False
+    more: int = 0
+    ids: str = ""
+    why: str = ""
+
+    @property
+    def number(self) -> int:
+        """The number of jobs."""
+        return len(self.jobs) + self.more
 
     @property
     def name(self) -> str:
         """The name of the job; for several, their pattern and number."""
         first = self.jobs[0].name
+        if self.more:
+            return f"{_pattern(first)} ×{self.number:,}, such as {first}"
         shown = first if len(self.jobs) == 1 else f"{_pattern(first)} ×{len(self.jobs):,}"
         return f"{self.lead}{shown}"
+
+    def cells(self, retired: Container[int]) -> tuple[str, ...]:
+        """Return the cells after the name."""
+        *cells, why = job_cells(self.jobs[0], self.jobs[0].id in retired, self.lead or self.why)
+        return (*cells, "; ".join(text for text in (why, self.why) if text))
+
+
+MOST_IN_TREE = 5_000
+"""Jobs up to which a plan is printed as a tree; larger ones are printed as sets of similar jobs."""
 
 
 _IDS = 8
@@ -261,8 +289,8 @@ _IDS = 8
 def line_cells(line: TreeLine, width: int, index: Callable[[], NameIndex | None]) -> tuple[str, str]:
     """Return the name of a line in about `width` columns, and its ids. Similar jobs are shown by what their names have
     in common, and by ids if these are short; else by a pattern and the first ids."""
-    ids = attempts.id_ranges([job.id for job in line.jobs])
-    if len(line.jobs) == 1:
+    ids = line.ids or attempts.id_ranges([job.id for job in line.jobs])
+    if line.number == 1 or line.more:
         return line.name, ids
     from rekindle.presentation.jobs import common_names
 
@@ -278,10 +306,13 @@ FoldKey = Callable[[PlannedJob], object]
 
 
 def tree_lines(
-    jobs: Sequence[PlannedJob], children: Mapping[int, Sequence[int]], fold_key: FoldKey | None
+    jobs: PlannedJobs, children: Mapping[int, Sequence[int]], fold_key: FoldKey | None
 ) -> Iterator[TreeLine]:
     """Yield every job once, parents first. Below its other parents a job has a line with `again`. Without a `fold_key`
-    every job has a line of its own."""
+    every job has a line of its own; with one, a large plan has a line for each set of similar jobs."""
+    if fold_key is not None and len(jobs) > MOST_IN_TREE:
+        yield from _set_lines(jobs)
+        return
     planned = {job.id: job for job in jobs}
     below = {child for job in planned for child in children.get(job, ()) if child in planned}
     shown: set[int] = set()
@@ -302,6 +333,22 @@ def tree_lines(
         trunk = _trunk(at.lead)
         branches = [*["├─ "] * (len(groups) - 1), "└─ "]
         pending += [TreeLine(trunk + branch, group) for branch, group in zip(branches, groups, strict=False)][::-1]
+
+
+def _set_lines(jobs: PlannedJobs) -> Iterator[TreeLine]:
+    """Yield a line for the jobs of each set with similar names, those with the lowest id first."""
+    lines: list[tuple[int, TreeLine]] = []
+    for one in jobs.sets:
+        alike: dict[str, list[int]] = {}
+        for at, name in enumerate(one.names):
+            alike.setdefault(name.partition("[")[0], []).append(at)
+        for group in alike.values() if len(alike) <= FOLDED * len(one) // 10 + 1 else (range(len(one)),):
+            first, last = one.ids[group[0]], one.ids[group[-1]]
+            ids = f"{first}-{last}" if last - first + 1 == len(group) > 1 else f"{first}" + ",…" * (len(group) > 1)
+            needs = len({one.near[at] for at in group} - {OWN})
+            why = f"needs {'one of ' * (needs > 1)}{words.plural(needs, 'selected job')}" if needs else ""
+            lines.append((first, TreeLine("", (one.job(group[0]),), more=len(group) - 1, ids=ids, why=why)))
+    yield from (line for _, line in sorted(lines, key=itemgetter(0)))
 
 
 def _no_cells(_: PlannedJob) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,8 @@ def jobs_text(template: str, jobs: Sequence[str]) -> str:
 
 def text_diff(before: str, after: str) -> Iterable[str]:
     """Yield a unified diff of two texts, without headers. Lines are not shortened."""
+    import difflib
+
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=1, lineterm="")
     for line in list(lines)[2:]:
         if line.startswith("@@"):
@@ -88,22 +89,22 @@ def parameter_users(one: SubmitResult) -> str:
 
 def rewired_counts(plan: RerunPlan | None) -> list[str]:
     """Return how many jobs have changed needs: `1 needs others`; nothing without any."""
-    jobs = plan.jobs if plan else ()
-    number = sum(any(reason.kind is ReasonKind.REWIRED for reason in job.reasons) for job in jobs)
+    number = plan.jobs.total(lambda job: ReasonKind.REWIRED in {one.kind for one in job.reasons}) if plan else 0
     return [f"{number:,} {'needs' if number == 1 else 'need'} others"] if number else []
 
 
 def summary(plan: RerunPlan, paint: Paint = str) -> str:
     """Return the changes of a revision, and the new states of the jobs that it adds or moves: `2 added, 1 left out,
     3 changed; then 2 ready, 1 waiting`."""
-    kinds = Counter(kind for job in plan.jobs for kind in {reason.kind for reason in job.reasons})
+    kinds: Counter[ReasonKind] = Counter()
+    moved: Counter[State] = Counter()
+    for one in plan.jobs.sets:
+        here = {reason.kind for reason in one.change.reasons}
+        kinds.update(dict.fromkeys(here, len(one)))
+        if ReasonKind.RETIRED not in here and (ReasonKind.ADDED in here or one.change.before is not one.change.after):
+            moved[one.change.after] += len(one)
     parts = [f"{kinds[kind]:,} {word}" for kind, word in _MADE_BY_KINDS if kinds[kind]]
     parts += rewired_counts(plan)
-    moved: Counter[State] = Counter()
-    for job in plan.jobs:
-        here = {reason.kind for reason in job.reasons}
-        if ReasonKind.RETIRED not in here and (ReasonKind.ADDED in here or job.before is not job.after):
-            moved[job.after] += 1
     then = f"; then {words.state_counts(moved.items(), paint)}" if moved else ""
     return f"{', '.join(parts) or 'no job changed'}{then}"
 

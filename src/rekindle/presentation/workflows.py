@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def held_lines(held: Mapping[str, int], workflow: str | None, paint: Paint = str) -> Iterator[str]:
     """Yield `3 jobs are held: reset    let go: rekindle restart -w 1` for each reason."""
-    from rekindle.domain.rerun.request import RESET_HOLD
-
     scope = f" -w {workflow}" if workflow else ""
     for reason, number in held.items():
+        from rekindle.domain.rerun.request import RESET_HOLD
+
         jobs = f"{words.plural(number, 'job')} {'is' if number == 1 else 'are'} {paint('held')}"
         what = f": {words.one_line(reason)}" if reason != "held" else ""
         way = f"restart{scope}" if reason == RESET_HOLD else f"release{scope} -f held=true"

@@ -128,13 +128,13 @@ def _add_needs(
     """Add what each job of an entry needs: jobs added with it first, else existing jobs."""
     varies = bool(find_references(need.text))
     found: dict[str, tuple[list[int], Sequence[int]]] = {}
-    for job in job_index.spans[entry]:
-        name = job_index.need(need.text, job) if varies else need.text
+    for job, node in job_index.of_entry(entry):
+        name = job_index.need(need.text, node) if varies else need.text
         if name not in found:
             found[name] = _resolve(job_index, entry, name, existing)
         own, others = found[name]
         if job in own:
-            problems.add(need.place, f"the job {job_index.jobs[job].name!r} needs itself", "take it out")
+            problems.add(need.place, f"the job {node.name!r} needs itself", "take it out")
         elif not own and not others and not job_index.may_mean_unknown_job(name):
             hint = job_index.nearest(name) or "a job of the spec, or of the same action"
             problems.add(need.place, f"there is no job {name!r:.80}", hint)
@@ -158,16 +158,16 @@ def _add_file_needs(
         return
     written = PathIndex(existing.outputs())
     for entry, draft in enumerate(job_index.drafts):
-        for job in job_index.spans[entry]:
+        for job, node in job_index.of_entry(entry):
             for path in draft.inputs.values():
-                for writer in written.writers_of(_absolute_path(job_index, job, path, existing)):
+                for writer in written.writers_of(_absolute_path(job_index, node, path, existing)):
                     needs.setdefault(job, {})[writer] = None
             for path in draft.outputs.values():
                 own_folder = draft.template.workdir == "attempt" and not path.text.startswith("/")
-                if not own_folder and written.writers_of(_absolute_path(job_index, job, path, existing)):
-                    message = f"{job_index.jobs[job].name} and a job of the workflow both write {path.text}"
+                if not own_folder and written.writers_of(_absolute_path(job_index, node, path, existing)):
+                    message = f"{node.name} and a job of the workflow both write {path.text}"
                     problems.add(path.place, message, "every output has one writer")
 
 
-def _absolute_path(job_index: JobIndex, job: int, path: PlacedText, existing: ExistingJobs) -> str:
-    return absolute(existing.directory, render_text(path.text, job_index.scope(job)))
+def _absolute_path(job_index: JobIndex, node: JobNode, path: PlacedText, existing: ExistingJobs) -> str:
+    return absolute(existing.directory, render_text(path.text, job_index.scope(node)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rekindle.domain.texts.patterns import glob_base, glob_location, glob_reaches, is_glob, split_glob
-from rekindle.domain.texts.substitution import find_references, render_text
+from rekindle.domain.texts.substitution import find_references, parse_text, render_text
 from rekindle.spec.nodes import PlacedText, Problems
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ class FileEdges:
             for writer in self._writing(path.text):
                 self._edges.add((writer,), [job for job in span if job != writer], path.place)
             return
+        if not self._writers and any(isinstance(piece, str) for piece in parse_text(path.text)):
+            return  # no job writes a file, and the path is not empty for any job
         for job, where in self._paths(entry, path):
             if not where:
                 self._report_empty_path(job, path)
@@ -192,8 +194,8 @@ class FileEdges:
     def _paths(self, entry: int, path: PlacedText) -> Iterator[tuple[int, str]]:
         """Yield each job of the entry with its path. A path without references is not rendered."""
         varies = bool(find_references(path.text))
-        for job in self._job_index.spans[entry]:
-            yield job, render_text(path.text, self._job_index.scope(job)) if varies else path.text
+        for job, node in self._job_index.of_entry(entry):
+            yield job, render_text(path.text, self._job_index.scope(node)) if varies else path.text
 
     def _name(self, job: int) -> str:
         return self._job_index.jobs[job].name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +49,26 @@ def load(
     directory = path.parent.resolve()
     source = SpecSource(str(directory), str(directory / path.name), blake3(content).hexdigest())
     problems = Problems(str(path))
-    root = read_tree(content, path.suffix, problems)
-    check_kind(path, root)
-    definition = assemble(root, params or {}, source, problems)
+    with _collection_paused():
+        root = read_tree(content, path.suffix, problems)
+        check_kind(path, root)
+        definition = assemble(root, params or {}, source, problems)
     if warn is not None:
         for warning in changed_numbers(root, params or {}):
             warn(warning)
     return definition
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause the collection of cyclic garbage: a tree of many nodes has no cycles, and each collection walks it all."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def check_kind(path: Path, root: Node | None) -> None:

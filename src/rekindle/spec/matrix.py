@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from rekindle.domain.definition import matrix_label, normalize_name, value_label
+from rekindle.domain.definition import JobNode, matrix_label, normalize_name, value_label
+from rekindle.domain.expansion import Axis, MatrixJobs
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.substitution import format_word, render_value
 from rekindle.spec.nodes import (
@@ -35,43 +35,46 @@ EXCLUDE, INCLUDE = "exclude", "include"
 _Values = Mapping[str, Any]
 """Matrix values by key."""
 
-_AxisValue = tuple[str, _Values]
-"""One value of an axis, or one row of the zip, with its label in job names: `alpha=0.1`."""
-
 
 class Expansion(msgspec.Struct):
     """The jobs of one entry. Without axes and included combinations, the entry is one job with the `given` values."""
 
-    axes: list[list[_AxisValue]] = msgspec.field(default_factory=list)
+    axes: list[Axis] = msgspec.field(default_factory=list)
     keys: tuple[str, ...] = ()  # every key that any of the jobs has
     given: Mapping[str, Any] = msgspec.field(default_factory=dict)
     valid: bool = True  # False: invalid, so the jobs' names are not known
     excluded: Sequence[_Values] = ()
     included: Sequence[_Values] = ()
 
-    def jobs(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each job's name and values. The last key varies fastest; included combinations come last.
+    def jobs(self, name: str, template: int) -> MatrixJobs | list[JobNode]:
+        """Return the jobs of the entry `name`. The last key varies fastest; included combinations come last.
 
         A combination that contains an excluded one is left out. An included combination extends every combination
         whose own values it does not contradict, without changing the name; if several add the same key, the last wins.
         An included combination that extends none becomes a job of its own, named by all its values.
         """
+        if self.axes and not self.included and not self.excluded:
+            return MatrixJobs(name, template, self.axes)
         if not self.axes and not self.included:
-            yield name, dict(self.given)
-            return
+            return [JobNode(name, template, dict(self.given))]
+        return [JobNode(label, template, values) for label, values in self._changed(name)]
+
+    def is_empty(self) -> bool:
+        """Return whether the excluded combinations leave none."""
+        return next(self._changed(""), None) is None
+
+    def _changed(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         added = [False] * len(self.included)
-        for choices in itertools.product(*self.axes) if self.axes else ():
-            values: dict[str, Any] = {}
-            for _, some in choices:
-                values.update(some)
+        for job in MatrixJobs(name, 0, self.axes) if self.axes else ():
+            values = job.binding
             if self.excluded and any(_is_within(one, values) for one in self.excluded):
                 continue
-            binding = dict(values) if self.included else values
+            binding = dict(values)
             for at, one in enumerate(self.included):
                 if _is_within({key: value for key, value in one.items() if key in values}, values):
                     added[at] = True
                     binding.update((key, value) for key, value in one.items() if key not in values)
-            yield f"{name}[{','.join([label for label, _ in choices])}]", binding
+            yield job.name, binding
         for one, is_added in zip(self.included, added, strict=True):
             if not is_added:
                 yield f"{name}[{matrix_label(one)}]", dict(one)
@@ -96,6 +99,8 @@ def read_expansion(
             if kind in job.entries:
                 problems.add(job.entries[kind].place, f"an entry with `values` has no `{kind}`", "it is one job")
         return Expansion([], tuple(given), dict(given))
+    if "matrix" not in job.entries and "zip" not in job.entries:
+        return Expansion()
     entries = named(job.get("matrix"), "`matrix`", VALUE_NAME, problems)
     changes = {key: entries.pop(key) for key in (EXCLUDE, INCLUDE) if key in entries}
     matrix = {key: _read_values(key, entry, params, problems, once=True) for key, entry in entries.items()}
@@ -108,18 +113,17 @@ def read_expansion(
         problems.add(job.entries["zip"].place, f"{key!r} is in `matrix` and in `zip`", "use one of the two")
     _check_lengths(job, zipped, problems)
     valid = len(problems) == before
-    choices: list[list[_Values]] = [[{key: value} for value in values] for key, values in matrix.items()]
+    axes = [Axis((key,), (values,)) for key, values in matrix.items()]
     if zipped and valid:
-        choices.append([dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)])
+        axes.append(Axis(tuple(zipped), tuple(zipped.values())))
     keys = (*matrix, *zipped)
     excluded = _read_combinations(EXCLUDE, changes, params, problems)
-    _check_excluded(excluded, keys, choices if valid else [], problems)
+    _check_excluded(excluded, keys, axes if valid else [], problems)
     included = [
         {key: values[key] for key in (*keys, *values) if key in values}
         for _, values in _read_combinations(INCLUDE, changes, params, problems)
     ]
     keys = tuple(dict.fromkeys((*keys, *(key for values in included for key in values))))
-    axes = [[(matrix_label(one), one) for one in axis] for axis in choices]
     expansion = Expansion(axes, keys, excluded=[one for _, one in excluded], included=included)
     if len(problems) > before:
         return Expansion([], keys, valid=False)
@@ -127,7 +131,7 @@ def read_expansion(
     return expansion
 
 
-def _read_zip(job: MappingNode, params: Mapping[str, Any], problems: Problems) -> dict[str, list[Any]]:
+def _read_zip(job: MappingNode, params: Mapping[str, Any], problems: Problems) -> dict[str, Sequence[Any]]:
     columns = {}
     for key, entry in named(job.get("zip"), "`zip`", VALUE_NAME, problems).items():
         if key in (EXCLUDE, INCLUDE):
@@ -150,7 +154,7 @@ def _check_size(job: MappingNode, expansion: Expansion, problems: Problems) -> b
     if number > MAX_JOBS:
         problems.add(place, f"makes {number:,} jobs; {MAX_JOBS:,} are the most", "make fewer, larger jobs")
         return False
-    if expansion.excluded and next(expansion.jobs(""), None) is None:
+    if expansion.excluded and expansion.is_empty():
         problems.add(place, f"`{EXCLUDE}` leaves no combination", "no job would be made")
         return False
     return True
@@ -186,7 +190,7 @@ def _read_combinations(
 def _check_excluded(
     excluded: Sequence[tuple[MappingNode, _Values]],
     keys: Sequence[str],
-    axes: Sequence[list[_Values]],
+    axes: Sequence[Axis],
     problems: Problems,
 ) -> None:
     """Report excluded combinations that no job has."""
@@ -197,17 +201,19 @@ def _check_excluded(
             hint = did_you_mean(key, keys)
             problems.add(places[key], f"`{EXCLUDE}` names {key!r}, which is not a key of this matrix", hint)
         for axis in axes if not unknown else ():
-            some = {key: value for key, value in values.items() if key in axis[0]}
-            if any(_is_within(some, choice) for choice in axis):
+            some = {key: value for key, value in values.items() if key in axis.keys}
+            if any(_is_within(some, choice) for choice in axis.rows()):
                 continue
             key = next(iter(some))
             hint = (
-                did_you_mean(format_word(some[key]), [format_word(one[key]) for one in axis]) if len(some) == 1 else ""
+                did_you_mean(format_word(some[key]), [format_word(one[key]) for one in axis.rows()])
+                if len(some) == 1
+                else ""
             )
             problems.add(places[key], f"`{EXCLUDE}` matches no combination: none has {matrix_label(some)}", hint)
 
 
-def _check_lengths(job: MappingNode, zipped: Mapping[str, list[Any]], problems: Problems) -> None:
+def _check_lengths(job: MappingNode, zipped: Mapping[str, Sequence[Any]], problems: Problems) -> None:
     lengths = {key: len(values) for key, values in zipped.items() if values}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
@@ -218,7 +224,7 @@ def _check_lengths(job: MappingNode, zipped: Mapping[str, list[Any]], problems: 
 
 def _read_values(
     key: str, entry: MappingEntry, params: Mapping[str, Any], problems: Problems, *, once: bool
-) -> list[Any]:
+) -> Sequence[Any]:
     """Return the values of one key, from a list or a range. With `once`, a repeated value is reported."""
     node = _substituted(entry.node, params, problems)
     if isinstance(node, MappingNode):
@@ -264,7 +270,7 @@ def _is_value(key: str, node: Node, problems: Problems) -> bool:
     return True
 
 
-def read_range(what: str, node: MappingNode, params: Mapping[str, Any], problems: Problems) -> list[int]:
+def read_range(what: str, node: MappingNode, params: Mapping[str, Any], problems: Problems) -> Sequence[int]:
     """Return the integers of `{range: [start, stop]}` or `{range: [start, stop, step]}`, without the stop.
 
     `what` follows "the value" and "the range" in messages.
@@ -285,7 +291,7 @@ def read_range(what: str, node: MappingNode, params: Mapping[str, Any], problems
     if len(span) > MAX_JOBS:
         problems.add(bounds.place, f"the range {what} has {len(span):,} values; {MAX_JOBS:,} are the most")
         return []
-    return list(span)
+    return span
 
 
 _RANGE = "as in {range: [0, 10]}, or with a step {range: [0, 10, 2]}; the stop is left out"
@@ -309,13 +315,15 @@ def _substituted(node: Node, params: Mapping[str, Any], problems: Problems) -> N
     return from_python(render_value(node.value, {"params": params}), node.place, problems)
 
 
-def check_names(name: str, place: SourcePlace, names: list[str], problems: Problems) -> None:
+def check_names(name: str, place: SourcePlace, jobs: MatrixJobs | Sequence[JobNode], problems: Problems) -> None:
     """Report two combinations that have the same name."""
+    if isinstance(jobs, MatrixJobs) and jobs.names_differ():
+        return
     seen: set[str] = set()
-    for job in names:
-        if job in seen:
+    for job in jobs:
+        if job.name in seen:
             problems.add(
-                place, f"two jobs of {name!r} are named {job!r}", "change the values, so that no two look alike"
+                place, f"two jobs of {name!r} are named {job.name!r}", "change the values, so that no two look alike"
             )
             return
-        seen.add(job)
+        seen.add(job.name)

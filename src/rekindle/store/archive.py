@@ -24,6 +24,7 @@ from rekindle.store.database import UNREADABLE, Access, Database, Driver, RowCac
 from rekindle.store.stored_paths import StoredPaths
 
 if TYPE_CHECKING:
+    from rekindle.store.assessments import Assessments
     from rekindle.store.attempts import Attempts, Subtasks
     from rekindle.store.canaries import Canaries
     from rekindle.store.database import Listener
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.overviews import Overviews
     from rekindle.store.queue import Queue, ReuseCandidates
     from rekindle.store.reruns import Reruns
     from rekindle.store.runners import Runners
@@ -49,6 +51,7 @@ PARTS = 16
 
 REPOSITORIES = {
     "workflows": "workflows:Workflows",
+    "overviews": "overviews:Overviews",
     "jobs": "jobs:Jobs",
     "documents": "documents:Documents",
     "job_pages": "job_pages:JobPages",
@@ -60,6 +63,7 @@ REPOSITORIES = {
     "subtasks": "attempts:Subtasks",
     "fingerprints": "fingerprints:Fingerprints",
     "staleness": "fingerprints:StalenessInputs",
+    "assessments": "assessments:Assessments",
     "reuse_candidates": "queue:ReuseCandidates",
     "statistics": "statistics:Statistics",
     "imports": "imports:Imports",
@@ -78,6 +82,7 @@ class Snapshot:
     ReadOnlySnapshot. After the block, every query raises BlockEnded."""
 
     workflows: Workflows
+    overviews: Overviews
     jobs: Jobs
     documents: Documents
     job_pages: JobPages
@@ -89,6 +94,7 @@ class Snapshot:
     subtasks: Subtasks
     fingerprints: Fingerprints
     staleness: StalenessInputs
+    assessments: Assessments
     reuse_candidates: ReuseCandidates
     statistics: Statistics
     imports: Imports

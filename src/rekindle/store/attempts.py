@@ -13,10 +13,8 @@ from rekindle.domain.models import Attempt, Failure, FailureGroup, PreviousAttem
 from rekindle.domain.signatures import headline
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd, SubtaskLayer, counts, merge_layers
-from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import NO_LIMIT, Database
-from rekindle.store.predicates import compile_chosen
 from rekindle.store.queries import Query, Row, as_set, load
 from rekindle.store.rows import CAUSES, STATES, attempt_of, step_of
 
@@ -70,7 +68,8 @@ class Attempts:
 
     def count(self, chosen: JobFilter | None, live: bool) -> int:
         """Return the number of attempts of chosen jobs (None: of all)."""
-        rows = self._of_chosen(SQL["count_attempts"], SQL["count_attempts_of_jobs"], chosen, {"live": live})
+        of_all = SQL["count_live_attempts" if live else "count_attempts"]
+        rows = self._of_chosen(of_all, SQL["count_attempts_of_jobs"], chosen, {"live": live})
         return int(next(rows)[0])
 
     def get(self, attempt: int) -> Attempt | None:
@@ -133,11 +132,6 @@ class Attempts:
             found.setdefault(template, []).append(job)
         return found
 
-    def count_verdicts(self, workflow: int) -> dict[VerdictLevel, int]:
-        """Return how many jobs of a workflow have each verdict but PASSED, by their live attempts; retired jobs are
-        left out."""
-        return {VerdictLevel(word): n for word, n in self._db.rows(SQL["count_verdicts"], workflow=workflow)}
-
     def signature(self, prefix: str) -> str | None:
         """Return the digest that begins with `prefix`, if any. Raise UsageError if several do."""
         found = [row[0] for row in self._db.rows(SQL["signatures"], prefix=prefix, beyond=prefix + BEYOND)]
@@ -151,7 +145,9 @@ class Attempts:
     ) -> Iterator[Row]:
         if chosen is None:
             return self._db.stream(of_all.text, values)
-        compiled = compile_chosen(chosen, "select_jobs", self._db.paths)
+        from rekindle.store.predicates import compile_chosen
+
+        compiled = compile_chosen(chosen, "select_jobs", self._db)
         text = of_jobs.text.replace("{jobs}", compiled.text)
         return self._db.stream(text, {**compiled.values, **values})
 
@@ -162,6 +158,8 @@ class Attempts:
 
 def live_attempts(database: Database, jobs: Sequence[int]) -> dict[int, Attempt]:
     """Return the live attempts (without steps) of jobs, by job."""
+    if not jobs:
+        return {}
     attempts = (attempt_of(row, database.paths) for row in database.rows(SQL["live_of_jobs"], jobs=as_set(jobs)))
     return {attempt.job: attempt for attempt in attempts}
 

@@ -7,7 +7,6 @@ that only reads, and a `Database` runs nothing after its block.
 
 from __future__ import annotations
 
-import zlib
 from abc import ABC, abstractmethod
 from collections import Counter, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +30,6 @@ UNREADABLE = (
     TypeError,
     ValueError,
     msgspec.MsgspecError,
-    zlib.error,
 )
 """What code raises when it meets a value that it did not expect."""
 

@@ -14,7 +14,7 @@ import msgspec
 
 from rekindle.domain.graph import unreachable_jobs
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.states import State, derive_state
+from rekindle.domain.states import derive_state
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
 from rekindle.store.templates import class_resources, resource_class_of, template_by_id
@@ -70,31 +70,34 @@ def derive_states(database: Database, jobs: Collection[int], *, counts: bool = T
     has. Unless `counts`, the caller updates the counts of `jobs`.
     """
     wanted = as_set(sorted({*jobs, *finish_dependents(database, jobs).jobs}))
-    rows = database.named_rows(SQL["derivation_inputs"], jobs=wanted)
-    attempt_states = {row.id: row.attempt_state for row in rows}
-    lenient = {row.id for row in rows if row.when_finished}
-    needs = database.rows(SQL["needs"], jobs=wanted)
-    gave_up = given_up_among(database, {parent for child, parent, _ in needs if child in lenient}) if lenient else ()
-    unmet = dict.fromkeys(attempt_states, 0)
-    for child, parent, state in needs:
-        if child in lenient and parent in gave_up:
-            continue
-        if attempt_states.get(parent, state) != State.COMPLETED:  # the state of a parent in `rows` may be outdated
-            unmet[child] += 1
+    rows = database.named_rows(SQL["underived"], jobs=wanted)
+    needs = _lenient_needs(database, {row.id for row in rows if row.when_finished})
     changed = []
     deltas: Counter[CountKey] = Counter()
     uncounted = frozenset[int]() if counts else set(jobs)
     for row in rows:
-        attempt = row.attempt_state
-        after = derive_state(None if attempt is None else STATES[attempt], row.canceled != 0, unmet[row.id])
-        if (after, unmet[row.id]) == (row.state, row.unmet):
+        attempt, unmet = row.attempt_state, needs.get(row.id, row.needs)
+        after = derive_state(None if attempt is None else STATES[attempt], row.canceled != 0, unmet)
+        if (after, unmet) == (row.state, row.unmet):
             continue
-        changed.append((int(after), unmet[row.id], row.id))
+        changed.append((int(after), unmet, row.id))
         if not row.retired and row.id not in uncounted:
             deltas[row.workflow, row.resource_class, row.state] -= 1
             deltas[row.workflow, row.resource_class, after] += 1
     database.change_each(SQL["set_derived"], changed)
     add_counts(database, deltas)
+
+
+def _lenient_needs(database: Database, jobs: Collection[int]) -> dict[int, int]:
+    """Return the unmet counts of jobs with `when: finished`: parents that gave up count as met."""
+    if not jobs:
+        return {}
+    needs = database.rows(SQL["unmet_needs"], jobs=as_set(sorted(jobs)))
+    gave_up = given_up_among(database, {parent for _, parent in needs})
+    found = dict.fromkeys(jobs, 0)
+    for child, parent in needs:
+        found[child] += parent not in gave_up
+    return found
 
 
 class FinishDependents(msgspec.Struct, frozen=True):
@@ -110,7 +113,9 @@ class FinishDependents(msgspec.Struct, frozen=True):
 
 def has_finish_dependents(database: Database, jobs: Collection[int]) -> bool:
     """Return whether the workflows of these jobs have any job with `when: finished`."""
-    return bool(jobs) and bool(database.value(SQL["has_finish_dependents"], jobs=as_set(sorted(jobs))))
+    if not (jobs and database.value(SQL["has_lenient_jobs"])):
+        return False
+    return bool(database.value(SQL["has_finish_dependents"], jobs=as_set(sorted(jobs))))
 
 
 def finish_dependents(database: Database, jobs: Collection[int]) -> FinishDependents:

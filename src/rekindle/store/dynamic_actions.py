@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rekindle.store.database import Database
 
 SQL = load("dynamic_actions")
+SUBMIT_SQL = load("submitting")
 
 _PATCH_KINDS = (SET, HOLD, CANCEL)
 
@@ -81,6 +82,11 @@ class DynamicActions:
         """Return which attempt added each of these jobs. Jobs of the spec are left out."""
         rows = self._db.named_rows(SQL["adders"], jobs=as_set(jobs))
         return {row.added: AddedBy(row.attempt, row.number, row.job, row.name) for row in rows}
+
+    def submitted_names(self, workflow: int) -> Iterator[str]:
+        """Yield the names of the jobs of a workflow's latest revision, without those that actions have added, by id."""
+        text = self._db.text(SUBMIT_SQL["submitted_jobs"])
+        return (row[1] for row in self._db.stream(text, {"workflow": workflow}) if not row[4])
 
     def names(self, workflow: int) -> list[str]:
         """Return the names of all jobs that actions have added to a workflow, retired ones included."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.models import LoggedEvent
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.queries import as_set, load
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("events")
 
@@ -25,13 +27,32 @@ class Events:
         self._db.change(SQL["insert_event"], at=at, kind=kind, workflow=workflow, detail=text)
 
     def listing(self, workflow: int | None, after: int = 0, limit: int | None = None, at: int = 0) -> list[LoggedEvent]:
-        """Return events with ids above `after`, oldest first: of the newest ones, `limit` after skipping `at`."""
-        page = {"after": after, "limit": NO_LIMIT if limit is None else limit, "offset": at}
+        """Return events as `page` yields them."""
+        return list(self.page(workflow, after, limit, at))
+
+    def page(
+        self, workflow: int | None, after: int = 0, limit: int | None = None, at: int = 0
+    ) -> Iterator[LoggedEvent]:
+        """Yield events with ids above `after`, oldest first: of the newest ones, `limit` after skipping `at`."""
+        last = self._newest(workflow, at)
+        first = None if limit is None else self._newest(workflow, at + limit - 1)
+        if last is None or limit == 0:
+            return
+        ids = {"first": max(after + 1, first or 0), "last": last}
         if workflow is None:
-            rows = self._db.named_rows(SQL["events"], **page)
+            rows = self._db.stream(SQL["events"].text, ids)
         else:
-            rows = self._db.named_rows(SQL["events_of_workflow"], workflow=workflow, **page)
-        return [LoggedEvent(row.id, row.at, row.kind, row.workflow, from_json(row.detail)) for row in reversed(rows)]
+            rows = self._db.stream(SQL["events_of_workflow"].text, {"workflow": workflow, **ids})
+        for number, seconds, kind, owner, detail in rows:
+            yield LoggedEvent(number, seconds, kind, owner, from_json(detail))
+
+    def _newest(self, workflow: int | None, newer: int) -> int | None:
+        """Return the id of the event with this number of newer ones."""
+        if workflow is None:
+            found: int | None = self._db.value(SQL["newest_event"], newer=newer)
+        else:
+            found = self._db.value(SQL["newest_event_of_workflow"], workflow=workflow, newer=newer)
+        return found
 
     def of_kind(self, kind: str) -> list[LoggedEvent]:
         """Return the events of a kind, oldest first."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints, FileRecord, MeasuredAttempt, NeededJob
-from rekindle.domain.models import PartialOfFailure, PartialOutput, ReadyClass
+from rekindle.domain.models import PartialOfFailure, PartialOutput
 from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.derived import given_up_among
 from rekindle.store.paths import with_checked, with_partial, with_prints
 from rekindle.store.queries import as_set, load
 from rekindle.store.rows import STATES
-from rekindle.store.templates import class_resources, decode_template
+from rekindle.store.templates import decode_template
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobTemplate
@@ -254,13 +254,6 @@ class StalenessInputs:
         """Return templates by id."""
         rows = self._db.rows(STALENESS_SQL["templates"], templates=as_set(templates))
         return {number: decode_template(body) for number, body in rows}
-
-    def pending(self) -> list[ReadyClass]:
-        """Return the counts of jobs that have not started, by workflow and resource class; archived workflows are left
-        out."""
-        rows = self._db.named_rows(STALENESS_SQL["pending"])
-        resources = class_resources(self._db, {row.resource_class for row in rows})
-        return [ReadyClass(row.workflow, row.resource_class, resources[row.resource_class], row.n) for row in rows]
 
     def live_ended(self, jobs: Iterable[int]) -> dict[int, int]:
         """Return the live attempts of those jobs whose live attempt has ended; retired jobs are left out."""

@@ -56,8 +56,10 @@ class Graphs:
 
     def names_beside(self, jobs: Iterable[int], most: int) -> list[str]:
         """Return the names of all jobs of the workflows of these jobs; none if there are more than `most`."""
-        rows = self._db.rows(SQL["names_beside"], jobs=as_set(jobs), limit=most + 1)
-        return [name for (name,) in rows] if len(rows) <= most else []
+        beside = as_set(jobs)
+        if self._db.value(SQL["count_beside"], jobs=beside) > most:
+            return []
+        return [name for (name,) in self._db.rows(SQL["names_beside"], jobs=beside)]
 
     def counts(self, workflow: int) -> list[TemplateCount]:
         """Return the jobs that are not retired, by template and state."""

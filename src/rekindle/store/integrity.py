@@ -7,12 +7,10 @@ type and form cannot be recognised.
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import cache
 from typing import Any
-
-import msgspec
 
 from rekindle.domain.batches.canaries import GroupOutcome
 from rekindle.domain.batches.supervision_report import SupervisionReport
@@ -24,14 +22,13 @@ from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import ExpectedCost, OverrideChange, Reason, SavedFile
 from rekindle.domain.rerun.request import How
-from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import json_reader
 from rekindle.store.database import UNREADABLE, Database
 from rekindle.store.derived import misclassified
 from rekindle.store.queries import load
-from rekindle.store.revisions import RevisionDelta
+from rekindle.store.revisions import read_delta
 from rekindle.store.rows import STATES
 from rekindle.store.schema import migrations
 from rekindle.store.sqlite_connection import DAMAGE_HINT
@@ -133,6 +130,7 @@ _Column = tuple[str, str, bool, bool, Check | None]
 """(name, declared type, whether it may be null, whether it is in the primary key, the decoder of its values)."""
 
 
+@cache
 def table_columns() -> dict[str, list[_Column]]:
     """Return the columns of each table as the migrations make them: those of a damaged store may differ."""
     found: dict[str, list[_Column]] = {}
@@ -242,7 +240,7 @@ _DECODERS: Mapping[str, Check] = {
     "hook_delivery.hook": _json(Hook),
     "hook_delivery.document": _MAPPING,
     "hook_delivery.owner": _json(ProcessIdentity),
-    "revision.earlier": lambda value: msgspec.json.decode(zlib.decompress(value), type=RevisionDelta),
+    "revision.earlier": read_delta,
     "resource_class.licences": _json(list[list[str | int]]),
     "template.body": _json(JobTemplate),
     "job.binding": _MAPPING,
@@ -274,15 +272,15 @@ _DECODERS: Mapping[str, Check] = {
     "rerun.dynamic": _MAPPING,
     "supervision.asked": _MAPPING,
     "supervision.report": _json(SupervisionReport),
-    "rerun_job.before": _state,
-    "rerun_job.after": _state,
-    "rerun_job.keeps": _TEXTS,
-    "rerun_job.reasons": _json(tuple[Reason, ...]),
-    "rerun_job.archives": _NUMBERS,
-    "rerun_job.pointers": _json(JobPointers),
-    "rerun_job.next_attempt": _next_attempt,
-    "rerun_job.changes": _json(tuple[OverrideChange, ...]),
-    "rerun_job.saves": _TEXTS,
+    "rerun_change.before": _state,
+    "rerun_change.after": _state,
+    "rerun_change.keeps": _TEXTS,
+    "rerun_change.reasons": _json(tuple[Reason, ...]),
+    "rerun_change.archives": _NUMBERS,
+    "rerun_change.next_attempt": _next_attempt,
+    "rerun_change.changes": _json(tuple[OverrideChange, ...]),
+    "rerun_change.saves": _TEXTS,
+    "rerun_change.next_before": _next_attempt,
     "rerun_job.saved": _json(tuple[SavedFile, ...]),
     "rerun_job.checked": _MAPPING,
     "canary_group.how": _json(How),

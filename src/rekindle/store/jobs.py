@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from rekindle.domain.models import Attempt, Failure, Job, JobFlags, UpstreamJob
 from rekindle.store.attempts import live_attempts
-from rekindle.store.candidates import find_jobs
-from rekindle.store.database import NO_LIMIT, Database
-from rekindle.store.predicates import compile_chosen, compile_selection
 from rekindle.store.queries import Row, as_set, column_names, load
 from rekindle.store.rows import ATTEMPT_COLUMNS, JOB_COLUMNS, STATES, attempt_of, job_of, verdict_of
 from rekindle.store.templates import class_resources
@@ -19,6 +14,7 @@ from rekindle.store.templates import class_resources
 if TYPE_CHECKING:
     from rekindle.domain.definition import Resources
     from rekindle.domain.selection import JobFilter, Predicate
+    from rekindle.store.database import Database
 
 SQL = load("jobs")
 SUBMIT_SQL = load("submitting")
@@ -26,6 +22,9 @@ QUEUE_SQL = load("queue")
 
 _ATTEMPT_FROM = 1 + len(column_names(JOB_COLUMNS))
 """In a row of `list_jobs`, the position of the live attempt's first column."""
+
+_TOGETHER = 20_000
+"""Jobs that are held or released by one statement: a set of more takes more memory and no less time."""
 
 
 class Jobs:
@@ -36,18 +35,19 @@ class Jobs:
 
     def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
         """Return the ids of the jobs that match, in order. Without `workflow`, archived workflows are left out."""
-        return list(find_jobs(self._db, compile_selection(where, workflow, self._db.paths, retired)))
+        from rekindle.store.candidates import find_jobs
+        from rekindle.store.predicates import compile_selection
+
+        return list(find_jobs(self._db, compile_selection(where, workflow, self._db, retired)))
 
     def listing(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
         """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
-        if chosen.ids is not None:
-            end = None if limit is None else offset + limit
-            chosen, offset = replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
-        compiled = compile_chosen(chosen, "list_jobs", self._db.paths)
-        text = compiled.text.replace("{job_and_attempt}", f"{JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
-        page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
+        from rekindle.store.predicates import compile_list
+
+        columns = f"workflow.name, {JOB_COLUMNS}, {ATTEMPT_COLUMNS}"
+        compiled = compile_list(chosen, columns, limit, offset, self._db)
         paths = self._db.paths
-        for row in self._db.stream(text, {**compiled.values, **page}):
+        for row in self._db.stream(compiled.text, compiled.values):
             live = row[_ATTEMPT_FROM:]
             yield row[0], job_of(row[1:_ATTEMPT_FROM], paths), None if live[0] is None else attempt_of(live, paths)
 
@@ -55,7 +55,9 @@ class Jobs:
         """Return the number of chosen jobs."""
         if chosen.ids is not None:
             return len(chosen.ids)
-        compiled = compile_chosen(chosen, "count_jobs", self._db.paths)
+        from rekindle.store.predicates import compile_chosen
+
+        compiled = compile_chosen(chosen, "count_jobs", self._db)
         return int(self._db.select(compiled.text, compiled.values)[0][0])
 
     def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:
@@ -83,6 +85,8 @@ class Jobs:
 
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Return jobs, in the order of `ids`. Unknown ids are left out."""
+        if not ids:
+            return []
         jobs = (job_of(row, self._db.paths) for row in self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids)))
         known = {job.id: job for job in jobs}
         return [known[number] for number in ids if number in known]
@@ -107,19 +111,25 @@ class Jobs:
         """Return the live attempts (without steps) of jobs, by job."""
         return live_attempts(self._db, ids)
 
+    def unlike(self, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield (job, workflow) of those jobs that `hold` for this reason, or with None for none, is to change, by id.
+        Jobs that are held keep their reason, unless `instead`."""
+        name = "held" if reason is None else "held_otherwise" if instead else "not_held"
+        values = {"reason": reason} if name == "held_otherwise" else {}
+        ordered = sorted(ids)
+        for at in range(0, len(ordered), _TOGETHER):
+            yield from self._db.rows(SQL[name], jobs=as_set(ordered[at : at + _TOGETHER]), **values)
+
     def hold(self, ids: Sequence[int], reason: str | None) -> None:
         """Hold jobs for a reason, or with None release them."""
-        self._db.change(SQL["hold"], jobs=as_set(ids), reason=reason)
+        for at in range(0, len(ids), _TOGETHER):
+            self._db.change(SQL["hold"], jobs=as_set(ids[at : at + _TOGETHER]), reason=reason)
 
     def count_held(self, workflow: int | None) -> dict[str, int]:
         """Return the number of held READY jobs by reason. Without `workflow`, archived workflows are left out."""
         if workflow is None:
             return dict(self._db.rows(SQL["count_held"]))
         return dict(self._db.rows(SQL["count_held_in_workflow"], workflow=workflow))
-
-    def count_overtaken(self, workflow: int) -> int:
-        """Return the number of completed jobs that need a job that is not done: they are stale."""
-        return int(self._db.value(SQL["count_overtaken"], workflow=workflow))
 
     def cancel(self, ids: Sequence[int]) -> None:
         """Set the canceled flag of those jobs that have no live attempt. `Queue.move` changes their states."""
@@ -162,7 +172,17 @@ class Jobs:
             failure = None if row.error_type is None else Failure(*(text or "" for text in texts))
             verdict = verdict_of(row.verdict, row.verdict_message)
             found.setdefault(row.child, []).append(
-                UpstreamJob(row.name, row.result, row.job, row.attempt, STATES[row.state], row.number, verdict, failure)
+                UpstreamJob(
+                    row.name,
+                    row.result,
+                    row.job,
+                    row.attempt,
+                    row.template,
+                    STATES[row.state],
+                    row.number,
+                    verdict,
+                    failure,
+                )
             )
         return found
 

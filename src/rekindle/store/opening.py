@@ -5,7 +5,6 @@ Journals and attempts' folders are in the same folder, or in a spool that may be
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -164,14 +163,14 @@ def folder_of(url: str) -> Path:
 def file_system(folder: Path, mounts: str) -> str | None:
     """Return the type of the file system of an absolute folder, from the text of /proc/self/mountinfo; None if the
     text does not say."""
-    best, kind = "", None
+    best, kind, inner = "", None, f"{folder}/"
     for line in mounts.splitlines():
         before, dash, after = line.partition(" - ")
         fields = before.split()
         if not dash or len(fields) < 5:
             continue
-        point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
-        inside = point == "/" or folder == Path(point) or Path(point) in folder.parents
+        point = fields[4] if "\\" not in fields[4] else _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+        inside = inner.startswith(f"{point.rstrip('/')}/")
         if inside and len(point) >= len(best):  # of two mounts on one point, the later hides the earlier
             best, kind = point, after.split()[0]
     return kind
@@ -195,7 +194,7 @@ def refuse_network(folder: Path, mounts: str | None = None) -> None:
 def this_host() -> str:
     """Return the machine's id, or its name if it has no id."""
     try:
-        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        machine = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         machine = ""
     return machine or host_name()
@@ -372,6 +371,8 @@ def _create(folder: Path, shared: bool, spool: Path | None) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: only one process creates or upgrades a store at a time."""
+    import fcntl
+
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

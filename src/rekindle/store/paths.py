@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
-from rekindle.domain.rerun.plan import (
-    Reason,
-    ReasonKind,
-    RerunPlan,
-    SavedFile,
-    seal_plan,
-)
+from rekindle.domain.rerun.plan import JobSet, PlannedJobs, Reason, ReasonKind, RerunPlan, SavedFile, seal_plan
 from rekindle.store.rows import with_next_attempt
 
 if TYPE_CHECKING:
     from rekindle.domain.models import PartialOutput
-    from rekindle.domain.rerun.undo import JobPointers
     from rekindle.store.stored_paths import Convert
 
 
@@ -46,11 +39,6 @@ def _contents(contents: tuple[FileContent, ...], convert: Convert) -> tuple[File
 _other_prints: Callable[[FileFingerprints], tuple[Any, ...]] = attrgetter(*FileFingerprints.__struct_fields__[2:])
 _other_content: Callable[[FileContent], tuple[Any, ...]] = attrgetter(*FileContent.__struct_fields__[2:])
 """All fields but the first two: `msgspec.structs.replace` takes six times as long."""
-
-
-def with_pointers(pointers: JobPointers, convert: Convert) -> JobPointers:
-    """Return the pointers of a job with converted paths."""
-    return replace(pointers, next=with_next_attempt(pointers.next, convert))
 
 
 def with_reasons(reasons: tuple[Reason, ...], convert: Convert) -> tuple[Reason, ...]:
@@ -92,13 +80,14 @@ def with_checked(checked: Mapping[str, Any], convert: Convert) -> dict[str, Any]
 
 def with_plan(plan: RerunPlan, convert: Convert) -> RerunPlan:
     """Return a plan with converted paths and its new digest."""
-    jobs = tuple(
-        replace(
-            job,
-            next=with_next_attempt(job.next, convert),
-            saves=tuple(map(convert, job.saves)),
-            reasons=with_reasons(job.reasons, convert),
-        )
-        for job in plan.jobs
+    return seal_plan(replace(plan, jobs=PlannedJobs(_with_change(one, convert) for one in plan.jobs.sets)))
+
+
+def _with_change(one: JobSet, convert: Convert) -> JobSet:
+    change = replace(
+        one.change,
+        next=with_next_attempt(one.change.next, convert),
+        saves=tuple(map(convert, one.change.saves)),
+        reasons=with_reasons(one.change.reasons, convert),
     )
-    return seal_plan(replace(plan, jobs=jobs))
+    return replace(one, change=change)

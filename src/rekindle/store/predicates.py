@@ -6,7 +6,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -30,8 +30,12 @@ from rekindle.domain.selection import (
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
 from rekindle.store.candidates import Candidates, Decide, JobRecord
+from rekindle.store.database import NO_LIMIT
 from rekindle.store.queries import INTEGER_LIMIT, as_set, load
 from rekindle.store.stored_paths import StoredPaths, stored_text
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("predicates")
 
@@ -53,14 +57,14 @@ _COMPARISONS = {
 }
 
 
-def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths, retired: bool) -> Candidates:
+def compile_selection(where: Predicate, workflow: int | None, database: Database, retired: bool) -> Candidates:
     """Return the query for the jobs that match `where`.
 
     Retired jobs are left out unless `retired`, or unless `where` compares the field. Without a `workflow`, the jobs of
     archived workflows are left out likewise. Raise BadSelection for an unknown field, a bad pattern or a value that
     cannot be compared.
     """
-    compiler = _Compiler(paths)
+    compiler = _Compiler(database.paths, large=_is_large(database, workflow))
     return compiler.candidates(SQL["select_jobs"].text, where, compiler.scope(where, workflow, retired))
 
 
@@ -71,14 +75,22 @@ def compile_records(where: Predicate, jobs: Collection[int], paths: StoredPaths)
     return compiler.candidates(SQL["select_jobs"].text, where, scope, records=True)
 
 
-def compile_chosen(
-    chosen: JobFilter, query: Literal["select_jobs", "list_jobs", "count_jobs"], paths: StoredPaths
-) -> Candidates:
+def compile_chosen(chosen: JobFilter, query: Literal["select_jobs", "count_jobs"], database: Database) -> Candidates:
     """Return one of these queries for chosen jobs. Raise BadSelection as `compile_selection` does."""
-    return _compile_chosen(chosen, AllOf(), SQL[query].text, paths)
+    return _compile_chosen(chosen, AllOf(), SQL[query].text, database)
 
 
-def compile_page(chosen: JobFilter, page: JobPage, paths: StoredPaths) -> Candidates:
+def compile_list(chosen: JobFilter, columns: str, limit: int | None, offset: int, database: Database) -> Candidates:
+    """Return the query for a page of chosen jobs by id, with these columns. Raise BadSelection likewise."""
+    if chosen.ids is not None:
+        end = None if limit is None else offset + limit
+        chosen, offset = msgspec.structs.replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
+    found = _compile_chosen(chosen, AllOf(), SQL["list_jobs"].text.replace("{values}", columns), database)
+    page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
+    return msgspec.structs.replace(found, values={**found.values, **page})
+
+
+def compile_page(chosen: JobFilter, page: JobPage, database: Database) -> Candidates:
     """Return the query for a page of chosen jobs. Raise BadSelection likewise."""
     if page.field == "id":  # no job is without one: the primary key is in order
         name = "ids_downwards" if page.descending != page.backwards else "ids_upwards"
@@ -87,7 +99,7 @@ def compile_page(chosen: JobFilter, page: JobPage, paths: StoredPaths) -> Candid
     order = SQL[name].text
     field = SQL["field_" + page.field].text
     text = SQL["page_jobs"].text.replace("{order}", order).replace("{field}", field)
-    found = _compile_chosen(chosen, page.beyond, text, paths)
+    found = _compile_chosen(chosen, page.beyond, text, database)
     return msgspec.structs.replace(found, values={**found.values, "limit": page.limit})
 
 
@@ -100,9 +112,14 @@ _ORDERS = {
 """The block that orders a page, by (descending, backwards)."""
 
 
-def _compile_chosen(chosen: JobFilter, more: Predicate, text: str, paths: StoredPaths) -> Candidates:
+def _is_large(database: Database, workflow: int | None) -> bool:
+    """Return whether a workflow is large: reading all jobs finds its jobs sooner than the index of names."""
+    return workflow is not None and bool(database.value(SQL["is_large"], workflow=workflow))
+
+
+def _compile_chosen(chosen: JobFilter, more: Predicate, text: str, database: Database) -> Candidates:
     """Return a query for those of the chosen jobs for which `more` holds."""
-    compiler = _Compiler(paths)
+    compiler = _Compiler(database.paths, large=_is_large(database, chosen.workflow))
     if not decided_by_sql(chosen.where):
         raise ValueError(f"SQL alone cannot decide {chosen.where}")
     if chosen.ids is None:
@@ -130,6 +147,7 @@ class _Compiler(msgspec.Struct):
 
     paths: StoredPaths
     values: dict[str, Any] = msgspec.field(default_factory=dict)
+    large: bool = False  # the workflow of the scope has many of the store's jobs
     columns: dict[str, int] = msgspec.field(default_factory=dict)  # to their positions in a row
     records: bool = False  # decisions need a whole JobRecord
     slow: float = 0.0
@@ -141,18 +159,22 @@ class _Compiler(msgspec.Struct):
         columns = "".join(f", {one}" for one in self.columns)
         if records or self.records:
             columns += SQL["record_columns"].text
-        return Candidates(text.replace("{columns}", columns).replace("{where}", condition), self.values, decide)
+        joins = "".join(f" {SQL[name].text}" for name in _used_joins(condition)) if "{joins}" in text else ""
+        text = text.replace("{columns}", columns).replace("{joins}", joins).replace("{where}", condition)
+        return Candidates(text, self.values, decide)
 
     def scope(self, where: Predicate, workflow: int | None, retired: bool) -> list[str]:
         """Return the conditions for what is left out by default."""
         parts = []
         if workflow is not None:
-            parts.append(SQL["in_workflow"].text)
+            parts.append(SQL["in_large_workflow" if self.large else "in_workflow"].text)
             self.values["workflow"] = workflow
         elif not _compares("workflow.archived", where):
             parts.append(SQL["in_any_workflow"].text)
         if not (retired or _compares("retired", where)):
             parts.append(SQL["not_retired"].text)
+        states = _only_states(where)
+        parts += [SQL[name].text for name, rare in _RARE_STATES.items() if states and states <= rare]
         return parts
 
     def condition(self, where: Predicate, maybe: bool = True) -> str:
@@ -309,6 +331,33 @@ class _Compiler(msgspec.Struct):
             return found
 
         return call
+
+
+_RARE_STATES = {
+    "among_ended_badly": {State.FAILED, State.CANCELED},
+    "among_active": {State.QUEUED, State.RUNNING},
+}
+"""States of few jobs, by the condition that finds these by an index."""
+
+
+def _only_states(where: Predicate) -> set[State]:
+    """Return the states that all jobs that match are in; an empty set if the predicate does not say."""
+    match where:
+        case AllOf(parts):
+            return next((states for part in parts if (states := _only_states(part))), set())
+        case Compare("state", Op.EQ, value):
+            return {State(value)}
+        case Compare("state", Op.IN, values):
+            return {State(value) for value in values}
+    return set()
+
+
+def _used_joins(condition: str) -> list[str]:
+    """Return the joins that a condition uses. That of signatures includes that of attempts."""
+    joins = ["join_template"] if "template." in condition else []
+    if "signature." in condition:
+        return [*joins, "join_signature"]
+    return [*joins, "join_attempt"] if "attempt." in condition else joins
 
 
 def _compares(field: str, where: Predicate) -> bool:

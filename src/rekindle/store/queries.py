@@ -13,22 +13,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from rekindle.domain.texts.regexes import lazy_regex
+
 Row = tuple[Any, ...]
 
 FOLDER = Path(__file__).parent / "sql"
 
 _SET = re.compile(r"@([a-z_][a-z_0-9]*)")
-_NOT_IN_SET = re.compile(r"NOT IN @([a-z_][a-z_0-9]*)")
-_IN_SET = re.compile(r"IN @([a-z_][a-z_0-9]*)")
-_ROW = re.compile(r"(distinct )?row:")
+_NOT_IN_SET = lazy_regex(r"NOT IN @([a-z_][a-z_0-9]*)")
+_IN_SET = lazy_regex(r"IN @([a-z_][a-z_0-9]*)")
+_ROW = lazy_regex(r"(distinct )?row:")
 _PART = re.compile(r"\{([a-z_]+)\}")
-_NUMBERED = re.compile(r"\$([0-9]+)")
+_NUMBERED = lazy_regex(r"\$([0-9]+)")
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 
 INTEGER_LIMIT = 2**63
@@ -41,7 +44,14 @@ class ValueSet:
     __slots__ = ("values",)
 
     def __init__(self, values: Iterable[int | str]) -> None:
-        self.values = [one for one in values if isinstance(one, str) or -INTEGER_LIMIT <= one < INTEGER_LIMIT]
+        found: list[Any] = list(values)
+        try:
+            fit = not found or -INTEGER_LIMIT <= min(found) <= max(found) < INTEGER_LIMIT
+        except TypeError:  # there are texts
+            fit = False
+        if not fit:
+            found = [one for one in found if isinstance(one, str) or -INTEGER_LIMIT <= one < INTEGER_LIMIT]
+        self.values: list[int | str] = found
 
     def __conform__(self, _: object) -> str:
         """Return the set as sqlite3 binds it: a JSON array."""
@@ -66,24 +76,27 @@ class Query(msgspec.Struct, frozen=True):
 
 class Queries(Mapping[str, Query]):
     """The blocks of one file by name: those of `sql/FILE.sql`, and those of `sql/sqlite/FILE.sql`, whose form for
-    PostgreSQL has the same name in `sql/postgres/FILE.sql`. Each is parsed when it is first used; ValueError for a
-    malformed one."""
+    PostgreSQL has the same name in `sql/postgres/FILE.sql`. The file is read, and each block is parsed, when a block is
+    first used; ValueError for a malformed one."""
 
     def __init__(self, file: str) -> None:
-        self._blocks: dict[str, str] = {}
         self._parsed: dict[str, Query] = {}
         self._file = file
-        self._differ: dict[str, str] = {}  # the blocks for PostgreSQL of those that differ
-        self._add(FOLDER / f"{file}.sql")
-        if (overlay := FOLDER / "sqlite" / f"{file}.sql").exists():
-            self._add(overlay)
-            self._differ = _blocks(FOLDER / "postgres" / f"{file}.sql")
 
-    def _add(self, path: Path) -> None:
-        blocks = _blocks(path)
-        if twice := self._blocks.keys() & blocks.keys():
+    @cached_property
+    def _blocks(self) -> dict[str, str]:
+        found = _blocks(FOLDER / f"{self._file}.sql")
+        overlay = FOLDER / "sqlite" / f"{self._file}.sql"
+        others = _blocks(overlay) if overlay.exists() else {}
+        if twice := found.keys() & others.keys():
             raise ValueError(f"{self._file}.sql has two blocks {min(twice)}")
-        self._blocks |= blocks
+        return found | others
+
+    @cached_property
+    def _differ(self) -> dict[str, str]:
+        """The blocks for PostgreSQL of those that differ."""
+        overlay = FOLDER / "postgres" / f"{self._file}.sql"
+        return _blocks(overlay) if overlay.exists() else {}
 
     def __getitem__(self, name: str) -> Query:
         query = self._parsed.get(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from rekindle.domain.models import (
     StateChange,
     StepOutcome,
 )
-from rekindle.domain.selection import AllOf, Compare, Op
+from rekindle.domain.selection import Compare, Op
 from rekindle.domain.states import JobEvent, State, transition
 from rekindle.store.candidates import find_jobs
 from rekindle.store.derived import CountKey, add_counts, derive_states, extend_spans, finish_dependents
@@ -80,17 +80,21 @@ class Queue:
             "stopped": as_set(stopped),
             "skipped": as_set(skipped),
         }
-        scope = SQL["any_workflow" if workflow is None else "one_workflow"].text
-        found = compile_condition(self._ready_in(scope), only or AllOf(), self._db.paths)
-        if found.decide is not None:
-            found = self._decide_ready(scope, only or AllOf(), values)
-        rows = self._db.named_rows(Query("ready", "", found.text), **found.values, **values)
-        return [_ready_job(row, self._db.paths) for row in rows]
+        name = "any_workflow" if workflow is None else "one_workflow"
+        if only is None:
+            query = _ready_query(self._db.text(SQL["ready"]), name, shared=self._db.shared)
+        else:
+            found = compile_condition(self._ready_in(SQL[name].text), only, self._db.paths)
+            if found.decide is not None:
+                found = self._decide_ready(SQL[name].text, only, values)
+            query = Query("ready", "", found.text)
+            values.update(found.values)
+        paths = self._db.paths
+        return [_ready_job(row, paths) for row in self._db.named_rows(query, **values)]
 
     def _ready_in(self, scope: str) -> str:
         """Return the query for the first ready jobs of a scope."""
-        lock = POSTGRES["lock_claimed"].text if self._db.shared else ""
-        return self._db.text(SQL["ready"]).replace("{lock}", lock).replace("{scope}", scope)
+        return _ready_text(self._db.text(SQL["ready"]), scope, shared=self._db.shared)
 
     def _decide_ready(self, scope: str, only: Predicate, values: Mapping[str, Any]) -> Candidates:
         """Return the query for the first jobs of each class that match a condition that SQL only narrows."""
@@ -254,10 +258,6 @@ class Queue:
             due = self._db.value(SQL["next_due_of_one"], workflow=workflow, now=now)
         return due
 
-    def delayed(self, now: float) -> dict[int, int]:
-        """Return the number of delayed ready jobs by workflow."""
-        return dict(self._db.rows(SQL["delayed"], now=now))
-
     def _signature(self, ending: AttemptEnd) -> int | None:
         """Return the row id of an ending's signature; insert the signature if it is new."""
         if ending.signature is None:
@@ -318,10 +318,33 @@ def expect(changed: int, wanted: int, what: str) -> None:
         )
 
 
+def _ready_text(text: str, scope: str, *, shared: bool) -> str:
+    lock = POSTGRES["lock_claimed"].text if shared else ""
+    return text.replace("{lock}", lock).replace("{scope}", scope)
+
+
+@cache
+def _ready_query(text: str, scope: str, *, shared: bool) -> Query:
+    """Return the query for the first ready jobs of a scope, by the name of its condition, without another condition."""
+    whole = _ready_text(text, SQL[scope].text, shared=shared)
+    return Query("ready", "", whole.replace("{columns}", "").replace("{where}", SQL["any_workflow"].text))
+
+
 def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:
-    values = row._asdict()
-    next_attempt = next_attempt_of(values.pop("next_attempt"), paths)
-    return ReadyJob(**values, next=next_attempt)
+    return ReadyJob(
+        row.id,
+        row.workflow,
+        row.name,
+        row.template,
+        row.revision,
+        row.binding,
+        row.attempts,
+        row.priority,
+        row.resource_class,
+        next_attempt_of(row.next_attempt, paths),
+        row.latest,
+        row.own_binding,
+    )
 
 
 def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
@@ -339,4 +362,5 @@ def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
         cancel_asked=row.cancel != 0,
         next=next_attempt_of(row.next_attempt, paths),
         canaries_open=row.canaries_open != 0,
+        is_needed=row.has_children != 0,
     )

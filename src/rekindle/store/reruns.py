@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.rerun.plan import (
-    AttemptView,
-    JobGraph,
-    JobView,
-    PlannedJob,
-    Reason,
-    ReasonKind,
-    RerunPlan,
-    RerunRecord,
-    SavedFile,
-    rolled_back_from_json,
-)
-from rekindle.domain.rerun.undo import JobPointers, UndoView, pointers_after
+from rekindle.domain.rerun.plan import PlannedJob, PlannedJobs, Reason, ReasonKind, RerunPlan, RerunRecord, SavedFile
+from rekindle.domain.rerun.plan_json import rolled_back_from_json
+from rekindle.domain.rerun.undo import UndoConflicts
 from rekindle.journal.encoding import from_json, json_reader
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.derived import CountKey, add_counts, derive_states, has_finish_dependents, reclassify
@@ -28,28 +21,28 @@ from rekindle.store.dynamic_actions import RemovedEdge, end_sets, restore_sets, 
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
-from rekindle.store.paths import with_checked, with_pointers, with_request, with_saved
-from rekindle.store.queries import ValueSet, as_set, load
+from rekindle.store.paths import with_checked, with_request, with_saved
+from rekindle.store.plan_views import attempt_views, rerun_views, views_defined_by
+from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rerun_rows import (
-    attempt_views,
+    NOTHING_TO_RESTORE,
+    Restored,
+    change_of,
+    change_row,
+    job_rows,
     json_text,
-    planned_job_of,
-    planned_job_row,
-    pointers_of,
-    pointers_row,
+    planned_jobs_of,
     rerun_of,
-    rerun_views,
-    reset_row,
-    views_defined_by,
 )
-from rekindle.store.rows import STATES
+from rekindle.store.rows import STATES, next_attempt_of
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import Baseline
+    from rekindle.domain.rerun.views import AttemptView, JobGraph, JobTable, JobView
+    from rekindle.domain.states import State
 
 SQL = load("reruns")
 
-_POINTERS = json_reader(JobPointers)
 _SAVED = json_reader(tuple[SavedFile, ...])
 
 _AUTOMATIC = ("retry", "recovery")
@@ -62,7 +55,7 @@ class Reruns:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def views(self, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[dict[int, JobView], JobGraph]:
+    def views(self, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[JobTable, JobGraph]:
         """Return the selected jobs, all their descendants (none of those `alone`), and every parent of these, with the
         edges among them."""
         return rerun_views(self._db, selected, alone)
@@ -91,56 +84,85 @@ class Reruns:
         and counts. `saved` holds the outputs that have been saved for undo, by job. Raise PlanOutdated, naming the
         jobs, if the version of any job has changed.
         """
-        self._refuse_outdated(plan)
-        jobs = as_set(job.id for job in plan.jobs)
-        paths = self._db.paths
-        rows = {row.id: row for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
-        before = {job: pointers_of(row, paths) for job, row in rows.items()}
+        restores = self._refuse_outdated(plan)
         rerun = self._insert(plan, kind, request, note, now)
-        records, resets, kept = [], [], []
-        counts: Counter[CountKey] = Counter()
-        for job in plan.jobs:
-            row = rows[job.id]
-            records.append(planned_job_row(rerun, job, before[job.id], paths, (saved or {}).get(job.id)))
-            after = pointers_after(job, before[job.id])
-            if job.stays:
-                kept.append((int(job.after), job.unmet, after.held, job.id))
-            else:
-                resets.append(reset_row(rerun, job, after, paths, now))
-            counts[row.workflow, row.resource_class, job.before] -= 1
-            counts[row.workflow, row.resource_class, job.after] += 1
-        self._db.change_each(SQL["insert_rerun_job"], records)
-        self._db.change_each(SQL["reset_job"], resets)
-        self._db.change_each(SQL["keep_job"], kept)
-        for job in self._end_sets(rerun, plan):
-            counts[rows[job.id].workflow, rows[job.id].resource_class, job.after] -= 1
-        add_counts(self._db, counts)
-        reclassify(self._db, [job.id for job in plan.jobs if job.next.overrides != before[job.id].next.overrides])
-        archived = [attempt for job in plan.jobs for attempt in job.archives]
-        if self._db.change(SQL["archive_attempts"], rerun=rerun, attempts=as_set(archived)) != len(archived):
+        modified = self._insert_jobs(rerun, plan.jobs, restores)
+        if saved:
+            self._db.change_each(SQL["record_saved"], [(self._saved_text(saved[job]), rerun, job) for job in saved])
+        if plan.jobs.total(lambda job: job.stays):
+            self._db.change(SQL["record_kept"], rerun=rerun)
+            self._db.change(SQL["keep_jobs"], rerun=rerun)
+        archived = plan.jobs.total(lambda job: bool(job.archives))
+        if self._db.change(SQL["archive_attempts"], rerun=rerun) != archived:
             raise PlanOutdated("an attempt that the plan archives is not live any more", hint="plan the rerun again")
+        self._db.change(SQL["reset_jobs"], rerun=rerun, now=now)
+        counts: Counter[CountKey] = Counter()
+        for workflow, resource_class, before, after, n in self._db.rows(SQL["moved_counts"], rerun=rerun):
+            counts[workflow, resource_class, before] -= n
+            counts[workflow, resource_class, after] += n
+        retired = self._end_sets(rerun, plan)
+        if retired:
+            after = {job.id: job.after for job in plan.jobs if job.id in retired}
+            for job, workflow, resource_class in self._db.rows(SQL["classes"], jobs=as_set(after)):
+                counts[workflow, resource_class, after[job]] -= 1
+        add_counts(self._db, counts)
+        reclassify(self._db, modified)
         if kind not in _AUTOMATIC:
-            planned = [job.id for job in plan.jobs]
+            planned = plan.jobs.ids
             if has_finish_dependents(self._db, planned):  # jobs outside the plan may count these as finished
                 derive_states(self._db, planned)
-        self._add_events("rerun", rerun, kind, jobs, now)
+        self._add_events("rerun", rerun, kind, now)
         return rerun
 
     def record(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
         """Record a plan that has already been carried out and that undo cannot take back. Return the rerun's id."""
         rerun = self._insert(plan, kind, request, note, now)
-        records = (planned_job_row(rerun, job, JobPointers(), self._db.paths, None) for job in plan.jobs)
-        self._db.change_each(SQL["insert_rerun_job"], records)
+        self._insert_jobs(rerun, plan.jobs, None)
         return rerun
+
+    def _insert_jobs(self, rerun: int, jobs: PlannedJobs, restores: Collection[int] | None) -> list[int]:
+        """Write the jobs of a plan and their changes. `restores`: the jobs of which undo has more to restore than the
+        attempt; None: it restores nothing. Return the jobs whose overrides change."""
+        found: dict[int, tuple[Restored, int | None]] = {}
+        if restores:
+            for job, held, canceled, following, alone in self._db.rows(SQL["pointers"], jobs=as_set(restores)):
+                found[job] = (held, canceled, following), alone
+        changes, rows, modified = list[Row](), list[Iterable[Row]](), list[int]()
+        nothing = NOTHING_TO_RESTORE, None
+        for whole in jobs.sets:
+            live = restores is not None and not whole.change.stays and bool(whole.change.archives)
+            for (restored, _), one in (
+                whole.divided(lambda job: found.get(job, nothing)) if found else ((nothing, whole),)
+            ):
+                changes.append(change_row(rerun, len(changes), one.change, restored, self._db.paths))
+                rows.append(job_rows(rerun, len(changes) - 1, one, live))
+                before = next_attempt_of(restored[2], self._db.paths).overrides
+                if before != one.change.next.overrides:
+                    modified += one.ids
+        self._db.change_each(SQL["insert_rerun_change"], changes)
+        self._db.change_each(SQL["insert_rerun_job"], chain.from_iterable(rows))
+        return modified
+
+    def _saved_text(self, saved: Sequence[SavedFile]) -> str:
+        return json_text(with_saved(saved, self._db.paths.encode))
 
     def get(self, rerun: int) -> RerunRecord | None:
         """Return a rerun with its plan as applied."""
-        row = self._db.named_row(SQL["rerun"], rerun=rerun)
-        if row is None:
+        found = self.head(rerun)
+        if found is None:
             return None
-        paths = self._db.paths
-        jobs = tuple(planned_job_of(one, paths) for one in self._db.named_rows(SQL["planned_jobs"], rerun=rerun))
-        return rerun_of(row, jobs, paths)
+        names: dict[int, str] = dict(self._db.rows(SQL["upstream_names"], rerun=rerun))
+        rows = self._db.rows(SQL["rerun_jobs"], rerun=rerun)
+        return replace(found, plan=replace(found.plan, jobs=planned_jobs_of(self._changes(rerun), rows, names)))
+
+    def head(self, rerun: int) -> RerunRecord | None:
+        """Return a rerun without its jobs."""
+        row = self._db.named_row(SQL["rerun"], rerun=rerun)
+        return None if row is None else rerun_of(row, PlannedJobs(), self._db.paths)
+
+    def _changes(self, rerun: int) -> dict[int, PlannedJob]:
+        rows = self._db.named_rows(SQL["rerun_changes"], rerun=rerun)
+        return {row.number: change_of(row, self._db.paths) for row in rows}
 
     def listing(self, workflow: int | None, limit: int | None = None, at: int = 0) -> list[tuple[RerunRecord, int]]:
         """Return a page of reruns from `at`, newest first, without their jobs; each with its number of jobs."""
@@ -149,7 +171,7 @@ class Reruns:
             rows = self._db.named_rows(SQL["reruns"], **page)
         else:
             rows = self._db.named_rows(SQL["reruns_of_workflow"], workflow=workflow, **page)
-        return [(rerun_of(row, (), self._db.paths), row.jobs) for row in rows]
+        return [(rerun_of(row, PlannedJobs(), self._db.paths), row.jobs) for row in rows]
 
     def count(self, workflow: int | None) -> int:
         """Return the number of reruns."""
@@ -197,57 +219,46 @@ class Reruns:
         saved: str | None = self._db.value(SQL["saved"], attempt=attempt)
         return () if saved is None else with_saved(_SAVED(saved), self._db.paths.decode)
 
-    def undo_views(self, rerun: int) -> list[UndoView]:
-        """Return the jobs of a rerun as undo needs them."""
-        decode = self._db.paths.decode
-        rows = self._db.named_rows(SQL["undo_views"], rerun=rerun)
-        pointers = [with_pointers(_POINTERS(row.pointers), decode) for row in rows]
-        attempts = as_set(one.attempt for one in pointers if one.attempt is not None)
-        states = {number: STATES[state] for number, state in self._db.rows(SQL["attempt_states"], attempts=attempts)}
-        later: dict[int, list[int]] = {}
-        for job, newer in self._db.rows(SQL["later_reruns"], rerun=rerun):
-            later.setdefault(job, []).append(newer)
+    def workflows(self, rerun: int) -> list[int]:
+        """Return the workflows of the jobs of a rerun."""
+        return [workflow for workflow, _ in self._db.rows(SQL["workflows_of_rerun"], rerun=rerun)]
+
+    def saved_outputs(self, rerun: int) -> list[tuple[int, PlannedJob, tuple[SavedFile, ...]]]:
+        """Return (workflow, change, files) of the jobs of a rerun whose outputs were saved."""
+        rows = self._db.rows(SQL["saved_outputs"], rerun=rerun)
+        changes = self._changes(rerun) if rows else {}
         return [
-            UndoView(
-                id=row.job,
-                name=row.name,
-                version=row.version,
-                state=STATES[row.state],
-                attempt=row.attempt,
-                restore=restore,
-                restored_state=None if restore.attempt is None else states.get(restore.attempt),
-                archives=tuple(from_json(row.archives)),
-                later_reruns=tuple(later.get(row.job, ())),
-                saved=() if row.saved is None else with_saved(_SAVED(row.saved), decode),
-            )
-            for row, restore in zip(rows, pointers, strict=True)
+            (workflow, changes[change], with_saved(_SAVED(saved), self._db.paths.decode))
+            for _, saved, workflow, change in rows
         ]
 
-    def undo(self, rerun: int, restore: Sequence[tuple[int, int, JobPointers, Sequence[int]]], now: float) -> None:
-        """Restore (job, version, pointers, attempts that become live again), if no version has changed; derive the
-        unmet counts and states of these jobs and their children, and mark the rerun undone."""
-        jobs = as_set(job for job, *_ in restore)
-        paths = self._db.paths
-        before = {row.id: pointers_of(row, paths) for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
-        rows = [(*pointers_row(pointers, paths), job, version) for job, version, pointers, _ in restore]
+    def undo_conflicts(self, rerun: int) -> UndoConflicts:
+        """Return what may prevent undoing a rerun."""
+        later: dict[str, list[int]] = {}
+        for _, name, newer in self._db.rows(SQL["later_reruns"], rerun=rerun):
+            later.setdefault(name, []).append(newer)
+        started = [name for _, name in self._db.rows(SQL["started_since"], rerun=rerun)]
+        return UndoConflicts(started, later)
 
-        def check(restored: int) -> None:
-            if restored != len(restore):
-                raise UndoRefused(
-                    f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again"
-                )
+    def completed_anyway(self, rerun: int) -> dict[int, str]:
+        """Return the attempts that a rerun asked to cancel and that have completed, with the names of their jobs."""
+        return dict(self._db.rows(SQL["canceled_by"], rerun=rerun))
 
-        self._db.change_each(SQL["restore_job"], rows, check)
-        reclassify(
-            self._db, [job for job, _, after, _ in restore if after.next.overrides != before[job].next.overrides]
-        )
-        attempts = [attempt for *_, revived in restore for attempt in revived]
-        self._db.change(SQL["revive_attempts"], rerun=rerun, attempts=as_set(attempts))
+    def undo(self, rerun: int, now: float) -> None:
+        """Restore the pointers of the jobs of a rerun and make their attempts live again; derive the unmet counts and
+        states of these jobs and their children, and mark the rerun undone. The caller has checked that nothing prevents
+        that."""
+        self._db.change(SQL["restore_jobs"], rerun=rerun)
+        reclassify(self._db, [job for (job,) in self._db.rows(SQL["reclassified"], rerun=rerun)])
+        self._db.change(SQL["revive_attempts"], rerun=rerun)
         touched = self._restore_sets(rerun)
-        children = {child for (child,) in self._db.rows(SQL["children"], jobs=jobs)}
-        derive_states(self._db, children | touched | {job for job, *_ in restore})
+        derive_states(self._db, touched | {job for (job,) in self._db.rows(SQL["rerun_and_children"], rerun=rerun)})
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
-        self._add_events("undone", rerun, None, jobs, now)
+        self._add_events("undone", rerun, None, now)
+
+    def back(self, rerun: int) -> list[tuple[int, str, State]]:
+        """Return the id, name and present state of each job of a rerun."""
+        return [(job, name, STATES[state]) for job, name, state in self._db.rows(SQL["back"], rerun=rerun)]
 
     def accept(
         self, plan: RerunPlan, bases: Mapping[int, Baseline], request: Mapping[str, Any], note: str | None, now: float
@@ -255,32 +266,27 @@ class Reruns:
         """Compare attempts with these bases from now on. Return the id of the rerun, of kind `accept`, which resets
         nothing; the jobs' versions increase. Raise PlanOutdated as `apply` does."""
         self._refuse_outdated(plan)
-        jobs = as_set(job.id for job in plan.jobs)
-        paths = self._db.paths
-        pointers = {row.id: pointers_of(row, paths) for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
         rerun = self._insert(plan, "accept", request, note, now)
-        records = [planned_job_row(rerun, job, pointers[job.id], paths, None) for job in plan.jobs]
-        self._db.change_each(SQL["insert_rerun_job"], records)
+        self._insert_jobs(rerun, plan.jobs, None)
         Fingerprints(self._db).accept(rerun, bases)
-        self._db.change(SQL["bump_versions"], jobs=jobs)
-        self._add_events("rerun", rerun, "accept", jobs, now)
+        self._db.change(SQL["bump_versions"], rerun=rerun)
+        self._add_events("rerun", rerun, "accept", now)
         return rerun
 
     def revoke(self, rerun: int, now: float) -> None:
         """Mark a rerun of kind `accept` undone: its bases are no longer in force, and its jobs' versions increase."""
-        jobs = as_set(row.job for row in self._db.named_rows(SQL["planned_jobs"], rerun=rerun))
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
-        self._db.change(SQL["bump_versions"], jobs=jobs)
-        self._add_events("undone", rerun, None, jobs, now)
+        self._db.change(SQL["bump_versions"], rerun=rerun)
+        self._add_events("undone", rerun, None, now)
 
-    def _end_sets(self, rerun: int, plan: RerunPlan) -> list[PlannedJob]:
+    def _end_sets(self, rerun: int, plan: RerunPlan) -> set[int]:
         """End the action sets that a plan ends and record what goes with them. Return the jobs that are retired."""
         if not plan.dynamic:
-            return []
+            return set()
         retired = {job for one in plan.dynamic for job in one.retires}
         edges = end_sets(self._db, [one.attempt for one in plan.dynamic], sorted(retired))
         self._db.change(SQL["record_dynamic"], rerun=rerun, dynamic=json_text({"taken": plan.dynamic, "edges": edges}))
-        return [job for job in plan.jobs if job.id in retired]
+        return retired
 
     def _restore_sets(self, rerun: int) -> set[int]:
         """Put the action sets that a rerun ended in force again. Return the jobs whose states are to be derived. Raise
@@ -309,24 +315,35 @@ class Reruns:
 
     def is_outdated(self, plan: RerunPlan) -> bool:
         """Return whether the version of any job that a plan changes or has read has changed."""
-        return bool(self._moved(plan))
+        return bool(self._moved(plan)[0])
 
-    def _moved(self, plan: RerunPlan) -> list[str]:
-        wanted = {job.id: job.version for job in plan.jobs} | dict(plan.reads)
-        found = Jobs(self._db).versions(wanted)
-        names = {job.id: job.name for job in plan.jobs}
-        return [
-            found[job][1] if job in found else names.get(job, f"job {job}")
-            for job, version in sorted(wanted.items())
-            if job not in found or found[job][0] != version
-        ]
+    def _moved(self, plan: RerunPlan) -> tuple[list[int], list[int]]:
+        """Return the jobs that have changed since the plan was made, and those of which undo has more to restore than
+        the attempt."""
+        wanted = dict(plan.reads)
+        for one in plan.jobs.sets:
+            wanted.update(zip(one.ids, one.versions, strict=True))
+        restores = list[int]()
+        for job, version, more in self._db.rows(SQL["bound_jobs"], jobs=as_set(wanted)):
+            if wanted[job] == version:
+                del wanted[job]
+                if more:
+                    restores.append(job)
+        return sorted(wanted), restores
 
-    def _refuse_outdated(self, plan: RerunPlan) -> None:
-        if moved := self._moved(plan):
-            more = f" and {len(moved) - 10} more" if len(moved) > 10 else ""
-            listed = ", ".join(f"`{name}`" for name in moved[:10])
-            verb = "has" if len(moved) == 1 else "have"
-            raise PlanOutdated(f"{listed}{more} {verb} moved since the plan was made", hint="plan the rerun again")
+    def _refuse_outdated(self, plan: RerunPlan) -> list[int]:
+        """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs of which
+        undo has more to restore than the attempt."""
+        moved, restores = self._moved(plan)
+        if not moved:
+            return restores
+        names = {job.id: job.name for job in plan.jobs} | {
+            job: name for job, (_, name) in Jobs(self._db).versions(moved).items()
+        }
+        more = f" and {len(moved) - 10} more" if len(moved) > 10 else ""
+        listed = ", ".join(f"`{names.get(job, f'job {job}')}`" for job in moved[:10])
+        verb = "has" if len(moved) == 1 else "have"
+        raise PlanOutdated(f"{listed}{more} {verb} moved since the plan was made", hint="plan the rerun again")
 
     def _insert(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
         return self._db.insert(
@@ -343,8 +360,8 @@ class Reruns:
             jobs=len(plan.jobs),
         )
 
-    def _add_events(self, event: str, rerun: int, kind: str | None, jobs: ValueSet, now: float) -> None:
+    def _add_events(self, event: str, rerun: int, kind: str | None, now: float) -> None:
         events = Events(self._db)
-        for workflow, n in self._db.rows(SQL["workflows_of_jobs"], jobs=jobs):
+        for workflow, n in self._db.rows(SQL["workflows_of_rerun"], rerun=rerun):
             detail = {"rerun": rerun, "jobs": n} | ({} if kind is None else {"kind": kind})
             events.add(now, event, workflow, detail)

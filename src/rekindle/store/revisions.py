@@ -7,9 +7,10 @@ the one before it, so that a revision takes as much room as it changed. A job th
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -22,15 +23,16 @@ from rekindle.domain.changes.revisions import (
     SpecValues,
     dropped_overrides,
     outdated_overrides,
+    pair_by_name,
     revision_reason,
 )
+from rekindle.domain.expansion import job_texts
 from rekindle.domain.overrides import AppliedOverrides, decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
-from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import derive_states, reclassify
-from rekindle.store.queries import Row, as_set, load
+from rekindle.store.queries import Row, ValueSet, as_set, load
 from rekindle.store.rows import STATES, next_attempt_of, next_attempt_text
 from rekindle.store.templates import (
     StoredTemplate,
@@ -79,6 +81,14 @@ class RevisionDelta(msgspec.Struct, array_like=True):
 _DELTA = msgspec.json.Decoder(RevisionDelta)
 
 
+def read_delta(earlier: bytes) -> RevisionDelta:
+    """Decode how jobs and edges were before a revision. Raise ValueError if the column is damaged."""
+    try:
+        return _DELTA.decode(zlib.decompress(earlier))
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
 def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutline:
     """Return the jobs and edges of a revision, without those that actions have added since."""
     names: dict[int, str] = {}
@@ -90,7 +100,7 @@ def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutl
             present.add(row.id)
     edges: set[Edge] = set(database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow))
     for row in database.named_rows(SQL["deltas"], workflow=workflow, number=revision):
-        delta = _DELTA.decode(zlib.decompress(row.earlier))
+        delta = read_delta(row.earlier)
         present = (present - set(delta.added)) | set(delta.retired)
         defined |= {job: (template, binding) for job, template, binding in delta.redefined}
         edges = (edges - set(delta.gained)) | set(delta.lost)
@@ -154,15 +164,17 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     )
     insert_revision(database, workflow, revision, definition, now)
     templates = TemplateRows(database, workflow, revision, definition.templates)
-    known = {row.name: row for row in database.named_rows(SUBMIT_SQL["submitted_jobs"], workflow=workflow)}
-    matched = _match(database, workflow, definition, templates, known)
-    gone = [row.id for name, row in known.items() if name not in matched.ids and not row.retired]
+    matched = _match(database, workflow, definition, templates)
+    gone = matched.gone
+    ids = matched.ids
+    edges = _moved_edges(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
+    others = as_set(edges.children - matched.rows.keys())
+    rows = matched.rows | {row.id: row for row in map(_StoredJob._make, _some_submitted(database, others))}
     database.change_each(SUBMIT_SQL["insert_job"], matched.new)
     database.change_each(SUBMIT_SQL["keep_binding"], matched.rebound)
     database.change_each(SUBMIT_SQL["redefine_job"], matched.redefined)
     database.change(SUBMIT_SQL["retire_jobs"], jobs=as_set(gone))
-    ids = [matched.ids[job.name] for job in definition.jobs]
-    edges = _replace_edges(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
+    _replace_edges(database, edges)
     delta = RevisionDelta(sorted(matched.added_ids), gone, matched.former, edges.gained, edges.lost)
     earlier = zlib.compress(to_json(delta), 1)
     database.change(SQL["set_delta"], workflow=workflow, number=revision, earlier=earlier)
@@ -172,13 +184,12 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     reclassify(database, overridden, counts=False)
     database.change(SUBMIT_SQL["clear_counts"], workflow=workflow)
     database.change(SUBMIT_SQL["count_again"], workflow=workflow)
-    names = {row.id: name for name, row in known.items()} | {row[0]: row[2] for row in matched.new}
     return RevisionChanges(
         revision,
-        added=tuple(matched.added),
-        retired=tuple(names[job] for job in sorted(gone)),
-        changed=tuple(matched.changed),
-        jobs=_revised_jobs(revision, matched, gone, edges, names, {row.id: row for row in known.values()}),
+        added=tuple(matched.added[position] for position in sorted(matched.added)),
+        retired=tuple(rows[job].name for job in sorted(gone)),
+        changed=tuple(matched.changed[position] for position in sorted(matched.changed)),
+        jobs=_revised_jobs(revision, matched, edges, rows),
         dropped=dropped,
     )
 
@@ -222,50 +233,65 @@ def _drop_outdated(
             dropped += dropped_overrides(row.name, modified, found)
     restored: list[Row] = []
     for row in database.named_rows(SUBMIT_SQL["overridden_pointers"], workflow=workflow):
-        pointers = msgspec.json.decode(row.pointers, type=JobPointers)
-        modified, found = outdated_of(row.job, row.template, str(pointers.next.overrides))
-        if found and pointers.next.pinned_to is None:
-            after = replace(pointers, next=replace(pointers.next, overrides=modified.without(found).text()))
-            restored.append((to_json(after).decode(), row.rerun, row.job))
+        following = next_attempt_of(row.next_before, database.paths)
+        modified, found = outdated_of(row.job, row.template, str(following.overrides))
+        if found and following.pinned_to is None:
+            following = replace(following, overrides=modified.without(found).text())
+            restored.append((next_attempt_text(following, database.paths), row.rerun, row.number))
     database.change_each(SUBMIT_SQL["set_overrides"], jobs)
-    database.change_each(SUBMIT_SQL["set_pointers"], restored)
+    database.change_each(SUBMIT_SQL["set_next_before"], restored)
     return tuple(dropped)
 
 
 def _revised_jobs(
     revision: int,
     matched: _Matched,
-    gone: list[int],
     edges: _ReplacedEdges,
-    names: dict[int, str],
-    rows: dict[int, Any],
+    rows: Mapping[int, _StoredJob],
 ) -> tuple[RevisedJob, ...]:
     """Return every job that the revision touched, by id, with the reasons."""
     reasons: dict[int, tuple[Reason, ...]] = dict.fromkeys(
         matched.added_ids, (revision_reason(ReasonKind.ADDED, revision),)
     )
-    reasons |= dict.fromkeys(gone, (revision_reason(ReasonKind.RETIRED, revision),))
+    reasons |= dict.fromkeys(matched.gone, (revision_reason(ReasonKind.RETIRED, revision),))
     shared: dict[int, tuple[Reason, ...]] = {}  # one tuple for all jobs that changed in the same way
     for job, fields in matched.fields.items():
         if id(fields) not in shared:
             shared[id(fields)] = (revision_reason(ReasonKind.REDEFINED, revision, fields=fields),)
         reasons[job] = shared[id(fields)]
     gained, lost = Counter(child for _, child in edges.gained), Counter(child for _, child in edges.lost)
-    for job in edges.children - matched.added_ids - set(gone):
+    for job in edges.children - matched.added_ids - set(matched.gone):
         more = revision_reason(ReasonKind.REWIRED, revision, gained=gained[job], lost=lost[job])
         reasons[job] = (*reasons.get(job, ()), more)
-    found, new = [], {row[0]: row[_VERSION] for row in matched.new}
+    found, new = [], {row[0]: (row[2], row[_VERSION]) for row in matched.new}
     for job in sorted(reasons):
         row = rows.get(job)
-        version, before = (new[job], State.WAITING) if row is None else (row.version, STATES[row.state])
-        found.append(RevisedJob(job, names[job], version, before, reasons[job]))
+        name, version = new[job] if row is None else (row.name, row.version)
+        before = State.WAITING if row is None else STATES[row.state]
+        found.append(RevisedJob(job, name, version, before, reasons[job]))
     return tuple(found)
+
+
+class _StoredJob(NamedTuple):
+    """A job before the revision: the columns of `submitted_columns`."""
+
+    id: int
+    name: str
+    template: int
+    binding: str
+    retired: int
+    next_attempt: str | None
+    state: int
+    version: int
+    when_finished: int
 
 
 class _Matched(msgspec.Struct):
     """How the jobs of a definition match those in the store."""
 
-    ids: dict[str, int] = msgspec.field(default_factory=dict)  # of every job of the definition
+    ids: array[int]  # of every job of the definition
+    rows: dict[int, _StoredJob] = msgspec.field(default_factory=dict)  # of jobs that the revision changes
+    gone: list[int] = msgspec.field(default_factory=list)  # no longer in the definition
     new: list[Row] = msgspec.field(default_factory=list)
     redefined: list[Row] = msgspec.field(default_factory=list)
     former: list[tuple[int, int, str]] = msgspec.field(
@@ -275,44 +301,73 @@ class _Matched(msgspec.Struct):
     rebound: list[Row] = msgspec.field(default_factory=list)  # jobs with other matrix values
     added_ids: set[int] = msgspec.field(default_factory=set)  # new, or no longer retired
     when_changed: set[int] = msgspec.field(default_factory=set)  # another `when`
-    added: list[str] = msgspec.field(default_factory=list)
-    changed: list[str] = msgspec.field(default_factory=list)
+    added: dict[int, str] = msgspec.field(default_factory=dict)  # names, by position in the definition
+    changed: dict[int, str] = msgspec.field(default_factory=dict)
 
 
-def _match(
-    database: Database, workflow: int, definition: Definition, templates: TemplateRows, known: dict[str, Any]
-) -> _Matched:
-    """Match jobs by name. `known` holds the rows of `submitted_jobs` by name."""
-    matched, fields = _Matched(), _DifferingFields(database)
+def _some_submitted(database: Database, jobs: ValueSet) -> list[Row]:
+    return database.rows(SUBMIT_SQL["some_submitted_jobs"], jobs=jobs)
+
+
+def _match(database: Database, workflow: int, definition: Definition, templates: TemplateRows) -> _Matched:
+    """Match jobs by name. Of jobs that are as they were, only the ids are kept."""
+    matched, fields = _Matched(array("q", bytes(8 * len(definition.jobs)))), _DifferingFields(database)
     following, version = int(database.value(SUBMIT_SQL["highest_job"])) + 1, first_version(database)
-    for job in definition.jobs:
-        stored, binding, row = templates[job.template], binding_text(job.binding), known.get(job.name)
-        if row is None:
-            number, following = following, following + 1
-            matched.new.append(job_row(number, workflow, job.name, stored, binding, 0, version))
-        else:
-            number = row.id
-            differs = (row.template, row.binding) != (stored.id, binding)
-            if differs or row.retired:
-                next_attempt = _next_attempt(database, row, stored.id)
-                copied = (stored.priority, stored.resource_class, stored.when_finished)
-                matched.redefined.append(
-                    (number, stored.id, binding, *copied, next_attempt_text(next_attempt, database.paths))
-                )
-            if row.when_finished != stored.when_finished:
-                matched.when_changed.add(number)
-            if differs:
-                matched.former.append((number, row.template, row.binding))
-            if row.binding != binding:
-                matched.rebound.append((number,))
-            if differs and not row.retired:
-                matched.changed.append(job.name)
-                matched.fields[number] = fields(row.template, stored.id, row.binding != binding)
-        if row is None or row.retired:
-            matched.added.append(job.name)
-            matched.added_ids.add(number)
-        matched.ids[job.name] = number
+    text = database.text(SUBMIT_SQL["submitted_jobs"])
+    stored = ((row[1], row) for row in database.stream(text, {"workflow": workflow}))
+    texts = job_texts(definition.jobs, binding_text)
+    defined = ((name, (at, name, template, binding)) for at, (name, template, binding) in enumerate(texts))
+    for found, job in pair_by_name(stored, defined):
+        if job is None:
+            assert found is not None
+            row = _StoredJob._make(found)
+            if not row.retired:
+                matched.gone.append(row.id)
+                matched.rows[row.id] = row
+            continue
+        position, name, template, binding = job
+        now = templates[template]
+        if found is None:
+            matched.ids[position] = following
+            matched.new.append(job_row(following, workflow, name, now, binding, 0, version))
+            matched.added[position] = name
+            matched.added_ids.add(following)
+            following += 1
+            continue
+        matched.ids[position] = found[0]
+        if found[2] != now.id or found[3] != binding or found[4]:
+            _redefine(database, matched, fields, _StoredJob._make(found), position, now, binding)
+    matched.gone.sort()
     return matched
+
+
+def _redefine(
+    database: Database,
+    matched: _Matched,
+    fields: _DifferingFields,
+    row: _StoredJob,
+    position: int,
+    now: StoredTemplate,
+    binding: str,
+) -> None:
+    """Record a job that gets another template or binding, or comes back."""
+    differs = (row.template, row.binding) != (now.id, binding)
+    matched.rows[row.id] = row
+    copied = (now.priority, now.resource_class, now.when_finished)
+    following = next_attempt_text(_next_attempt(database, row, now.id), database.paths)
+    matched.redefined.append((row.id, now.id, binding, *copied, following))
+    if row.when_finished != now.when_finished:
+        matched.when_changed.add(row.id)
+    if differs:
+        matched.former.append((row.id, row.template, row.binding))
+    if row.binding != binding:
+        matched.rebound.append((row.id,))
+    if row.retired:
+        matched.added[position] = row.name
+        matched.added_ids.add(row.id)
+    elif differs:
+        matched.changed[position] = row.name
+        matched.fields[row.id] = fields(row.template, now.id, row.binding != binding)
 
 
 class _DifferingFields:
@@ -356,13 +411,15 @@ class _ReplacedEdges(msgspec.Struct, frozen=True):
         return {child for _, child in self.gained + self.lost}
 
 
-def _replace_edges(database: Database, workflow: int, wanted: set[Edge]) -> _ReplacedEdges:
-    """Make these the workflow's submitted edges. Plans depend on what is below a job, so the parents' versions
-    increase too."""
-    present = {(parent, child) for parent, child in database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow)}
-    moved = _ReplacedEdges(sorted(wanted - present), sorted(present - wanted))
+def _moved_edges(database: Database, workflow: int, wanted: set[Edge]) -> _ReplacedEdges:
+    """Return how the workflow's submitted edges differ from these."""
+    present: set[Edge] = set(database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow))
+    return _ReplacedEdges(sorted(wanted - present), sorted(present - wanted))
+
+
+def _replace_edges(database: Database, moved: _ReplacedEdges) -> None:
+    """Add and remove submitted edges. Plans depend on what is below a job, so the parents' versions increase too."""
     database.change_each(SUBMIT_SQL["delete_edge"], moved.lost)
     database.change_each(SUBMIT_SQL["insert_edge"], moved.gained)
     ends = as_set({job for edge in moved.gained + moved.lost for job in edge})
     database.change(SUBMIT_SQL["bump_versions"], jobs=ends)
-    return moved

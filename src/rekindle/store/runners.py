@@ -75,6 +75,10 @@ class Runners:
         (the epoch has changed) or it was ended."""
         return self._db.change(SQL["renew"], runner=runner, epoch=epoch, until=until, own=time.time()) == 1
 
+    def is_current(self, runner: int, epoch: int) -> bool:
+        """Return whether no other runner has taken over, and it was not ended."""
+        return self._db.row(SQL["is_current"], runner=runner, epoch=epoch) is not None
+
     def end(self, runner: int, now: float) -> None:
         """Mark a runner ended: it stopped, or was found dead."""
         self._db.change(SQL["end_runner"], runner=runner, now=now)

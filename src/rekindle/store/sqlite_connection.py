@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,8 +29,8 @@ def connect(
     `durable`: a commit survives a power cut. `unchanging`: no process can write to the file, so read it without its
     log and locks.
     """
-    name = f"{path.as_uri()}?immutable=1" if unchanging else path.as_uri()
-    connection = sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None, cached_statements=256)
+    name = f"{path.as_uri()}?immutable=1" if unchanging else path
+    connection = sqlite3.connect(name, uri=unchanging, timeout=timeout, isolation_level=None, cached_statements=256)
     try:
         for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
             connection.execute(SQL[setting].text)
@@ -118,6 +117,8 @@ def translate(error: sqlite3.Error, path: str) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in _CANNOT_MAKE_FILE and is_disk_full(path):
         code = sqlite3.SQLITE_FULL
+    import resource
+
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if getattr(error, "sqlite_errorcode", 0) in _CANNOT_GROW_FILE and limit != resource.RLIM_INFINITY:
         return StoreUnavailable(

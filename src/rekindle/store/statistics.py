@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.rerun.costs import DurationHistory
+from rekindle.domain.rerun.views import own_attempt
 from rekindle.store.attempts import raw_messages
 from rekindle.store.queries import Row, as_set, load
 
 if TYPE_CHECKING:
     from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
+    from rekindle.domain.rerun.views import JobTable
     from rekindle.domain.run_plots import TimedAttempt
     from rekindle.store.database import Database
 
@@ -62,20 +64,29 @@ class Statistics:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def durations(self, jobs: Collection[int], resuming: Collection[int], cores: float) -> DurationHistory:
+    def durations(self, views: JobTable, resuming: Collection[int], cores: float) -> DurationHistory:
         """Return how long attempts of these jobs, and of other jobs with their templates, took; for the jobs
         `resuming` also by step. `cores` is the capacity to run on."""
-        own = _medians(self._db.rows(SQL["durations"], jobs=as_set(jobs)))
-        by_template = self._durations_of_templates([job for job in jobs if job not in own])
-        past = DurationHistory(own, by_template, cores=cores)
+        ran = views.having(lambda view: view.template > 0 and own_attempt(view) is not None)
+        own = _medians(self._db.rows(SQL["durations"], jobs=as_set(sorted(ran))))
+        unknown = _templates_without(views, own)
+        past = DurationHistory(own, self.durations_of_templates(unknown) if unknown else {}, cores=cores)
         if not resuming:
             return past
-        templates = self._templates(resuming)
+        templates = {job: views.kind(job).template for job in resuming if job in views}
         steps = _medians_by_name(self._db.rows(SQL["step_durations"], jobs=as_set(resuming)))
         wanted = as_set(set(templates.values()))
         others = _medians_by_name(self._db.rows(SQL["step_durations_of_templates"], templates=wanted))
         steps_by_template = {job: others[template] for job, template in templates.items() if template in others}
         return DurationHistory(past.jobs, past.alike, steps, steps_by_template, cores)
+
+    def expected_seconds(self, jobs: Collection[int]) -> list[float]:
+        """Return how long attempts of these jobs, else of others with their templates, took, where that is known."""
+        own = _medians(self._db.rows(SQL["durations"], jobs=as_set(jobs)))
+        others = [job for job in jobs if job not in own]
+        templates: dict[int, int] = dict(self._db.rows(SQL["templates_of"], jobs=as_set(others)))
+        alike = self.durations_of_templates(set(templates.values())) if others else {}
+        return [*own.values(), *(alike[one] for one in templates.values() if one in alike)]
 
     def attempts_in_time(self, workflow: int) -> list[TimedAttempt]:
         """Return when and where the attempts of a workflow ran, by their start."""
@@ -140,16 +151,11 @@ class Statistics:
         """Return how long attempts of all jobs that have these templates now took, by template."""
         return _medians(self._db.rows(SQL["durations_of_templates"], templates=as_set(templates)))
 
-    def _durations_of_templates(self, jobs: Collection[int]) -> dict[int, float]:
-        """Return how long other jobs of each job's template took, by job."""
-        if not jobs:
-            return {}
-        templates = self._templates(jobs)
-        found = self.durations_of_templates(set(templates.values()))
-        return {job: found[template] for job, template in templates.items() if template in found}
 
-    def _templates(self, jobs: Collection[int]) -> dict[int, int]:
-        return dict(self._db.rows(SQL["templates_of"], jobs=as_set(jobs)))
+def _templates_without(views: JobTable, own: Mapping[int, float]) -> set[int]:
+    """Return the templates of the jobs without durations of their own."""
+    kinds = {row[0] for job, row in views.rows.items() if job not in own}
+    return {views.kinds[kind].template for kind in kinds} - {0}
 
 
 def _medians(rows: Iterable[Row]) -> dict[int, float]:

@@ -7,7 +7,6 @@ The store's callers see only absolute paths: repositories encode paths when they
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -64,12 +63,20 @@ class StoredPaths:
 
 def stored_text(path: str) -> str:
     """Return a path as text that a database takes: JSON if the path has bytes that are not UTF-8."""
-    return json.dumps(path) if not path.isascii() and _SURROGATE.search(path) else path
+    if path.isascii() or not _SURROGATE.search(path):
+        return path
+    import json
+
+    return json.dumps(path)
 
 
 def path_of(text: str) -> str:
     """Return the path that `stored_text` encoded."""
-    path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
+    if not (text.startswith('"') and _ESCAPED.search(text)):
+        return text
+    import json
+
+    path: str = json.loads(text)
     return path
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from rekindle.domain.expansion import job_texts
 from rekindle.domain.models import Revision, Workflow
-from rekindle.domain.states import State
-from rekindle.store.derived import CountKey, add_counts
-from rekindle.store.queries import as_set, load
+from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
 from rekindle.store.templates import TemplateRows, binding_text, decode_template, template_by_id
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.revisions import RevisionOutline
     from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.domain.states import State
     from rekindle.store.database import Database
+    from rekindle.store.derived import CountKey
     from rekindle.store.revisions import RevisionChanges
 
 SQL = load("workflows")
@@ -70,22 +72,27 @@ class Workflows:
         )
         insert_revision(self._db, workflow, 1, definition, now)
         templates = TemplateRows(self._db, workflow, 1, definition.templates)
-        unmet = [0] * len(definition.jobs)
+        unmet = array("i", bytes(4 * len(definition.jobs)))
         for _, child in definition.edges:
             unmet[child] += 1
         first = int(self._db.value(SUBMIT_SQL["highest_job"])) + 1
         numbers, version = ids or range(first, first + len(definition.jobs)), first_version(self._db)
-        rows = (
-            job_row(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs, version)
-            for number, job, needs in zip(numbers, definition.jobs, unmet, strict=True)
-        )
+        counts: Counter[tuple[int, int]] = Counter()  # by template and state
+
+        def rows() -> Iterator[Row]:
+            jobs = job_texts(definition.jobs, binding_text)
+            for number, (name, template, binding), needs in zip(numbers, jobs, unmet, strict=True):
+                counts[template, 0 if needs else 1] += 1
+                yield job_row(number, workflow, name, templates[template], binding, needs, version)
+
         whole = len(definition.jobs) + len(definition.edges)
-        self._db.change_each(SUBMIT_SQL["insert_job"], _counted(rows, 0, whole, progress))
-        counts: Counter[CountKey] = Counter()
-        for job, needs in zip(definition.jobs, unmet, strict=True):
-            state = State.WAITING if needs else State.READY
-            counts[workflow, templates[job.template].resource_class, state] += 1
-        add_counts(self._db, counts)
+        self._db.change_each(SUBMIT_SQL["insert_job"], _counted(rows(), 0, whole, progress))
+        from rekindle.store.derived import add_counts
+
+        by_class: Counter[CountKey] = Counter()
+        for (template, state), number in counts.items():
+            by_class[workflow, templates[template].resource_class, STATES[state]] += number
+        add_counts(self._db, by_class)
         edges = sorted(definition.edges)  # in the order of the table, so that it is written page by page
         pairs = ((numbers[parent], numbers[child]) for parent, child in edges)
         self._db.change_each(SUBMIT_SQL["insert_edge"], _counted(pairs, len(definition.jobs), whole, progress))

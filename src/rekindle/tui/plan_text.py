@@ -59,7 +59,7 @@ def refused_lines(refused: Sequence[RefusedJob]) -> Iterator[Text]:
 def _overwritten(plan: RerunPlan) -> Iterator[Text]:
     if not plan.overwrites:
         return
-    saved = any(job.saves for job in plan.jobs)
+    saved = bool(plan.jobs.total(lambda job: bool(job.saves)))
     yield texts.line("")
     yield texts.line("overwrites, and saves before:" if saved else "overwrites:", "bold" if saved else "bold yellow")
     for path in plan.overwrites[:MOST]:
@@ -78,9 +78,9 @@ def _jobs(plan: RerunPlan, children: Mapping[int, Sequence[int]], width: int) ->
         if line.again:
             rows.append(("", line.name, "", "", "", "see above"))
             continue
-        first, shown = line.jobs[0], shown + len(line.jobs)
+        shown += line.number
         name, ids = plans.line_cells(line, width // 2, lambda: None)
-        rows.append((ids, name, *plans.job_cells(first, first.id in retired, line.lead)))
+        rows.append((ids, name, *line.cells(retired)))
     yield from texts.table(_COLUMNS, rows, width)
     if shown < len(plan.jobs):
         yield texts.line(f"… and {words.plural(len(plan.jobs) - shown, 'more job')}")

@@ -138,7 +138,7 @@ class Attempt:
     def due(self) -> float | None:
         """When to poll although nothing is readable."""
         due = None if self._activity is None else self._activity.due
-        if self._stopped is not None:
+        if self._stopped is not None or (self._limit is None and self._monitor is None):
             return due
         next_sample = None if self._monitor is None else self._monitor.due
         return min((at for at in (due, self._limit, next_sample) if at is not None), default=None)
@@ -231,10 +231,10 @@ class Attempt:
         self._totals.add(end)
         outcome = step_outcome(at, self._template.steps[at].name, end)
         left = self._skipped_steps() if exits else ()
-        ended = ended_record(self.assignment, self._started, outcome, end, self._totals, left)
+        ended = ended_record(self.assignment, self._started, outcome, end, self._totals, left, self._code)
         if at < self._position:  # the attempt continued behind its last step
             ended = msgspec.structs.replace(ended, steps=())
-        self._end(msgspec.structs.replace(ended, partial=self._partial))
+        self._end(msgspec.structs.replace(ended, partial=True) if self._partial else ended)
 
     def _skipped_steps(self) -> tuple[StepOutcome, ...]:
         """Return the later steps, which an action skips."""
@@ -248,8 +248,6 @@ class Attempt:
         remove_inputs_file(self.assignment)
         if self._template.leave_running:
             record = self._keep_or_kill_left_processes(record)
-        if self._code is not None:
-            record = msgspec.structs.replace(record, code=self._code)
         if self._fingerprint is not None:
             record = self._fingerprint.complete(record)
         self._resources.reporter.add(record)
@@ -301,7 +299,7 @@ class Attempt:
             return self._prepare()
         if self._stopped is not None:
             end = self._stopped.apply(end)
-        self._end(ended_before_steps(self.assignment, self._started, end))
+        self._end(msgspec.structs.replace(ended_before_steps(self.assignment, self._started, end), code=self._code))
         return None
 
     def _publish_fan_out(self, position: int, complete: Sequence[tuple[str, str | None]]) -> None:
@@ -360,9 +358,8 @@ class Attempt:
                 FanOutContext(resources, self._template, assignment, self._position, self._env), earlier, held
             )
         if step.call is None:
-            return CommandStep(
-                step, self._position, self._env, self.assignment, resources.capture, resources.hosts.pids
-            )
+            own, capture = resources.hosts.pids, resources.capture
+            return CommandStep(step, self._position, self._env, self.assignment, capture, own, resources.folders)
         results = {name: values["result"] for name, values in self._env.scope["steps"].items()}
         params = self._env.scope["params"]
         unset = tuple(name for name in self._template.params if name not in params)

@@ -79,11 +79,12 @@ def build_environment(
     texts = template.env if assignment.env is None else {**template.env, **assignment.env}
     scope["env"] = base_variables  # variables refer to the worker's own: `PATH: bin:${env.PATH}`
     variables = {name: render_text(text, scope) for name, text in texts.items()}
-    scope["env"] = {**base_variables, **variables}
+    if variables:
+        scope["env"] = {**base_variables, **variables}
     scope["inputs"] = inputs = {name: render_text(path, scope) for name, path in template.inputs.items()}
     scope["outputs"] = outputs = {name: render_text(path, scope) for name, path in template.outputs.items()}
     directory = assignment.folder if template.workdir == "attempt" else template.directory
-    patterns = _patterns(inputs, template.directory)
+    patterns = _patterns(inputs, template.directory) if inputs else {}
     if template.workdir == "attempt":  # inputs are the project's files, wherever the job runs
         inputs.update((name, os.path.join(template.directory, path)) for name, path in inputs.items())
     if patterns:

@@ -1,9 +1,9 @@
 """Attempts' folders, and the files in which steps report: result, verdict and action.
 
 A folder exists while its attempt runs and is removed if it is empty at the end. On a journaling file system, making and
-removing a directory costs some 80 µs, and moving an empty one 8 µs. So a worker keeps a spare folder, moves it to where
-an attempt needs it, and takes it back if it was never used. The spare's modification time is set to 1970; any change in
-it moves that time."""
+removing a directory costs some 80 µs, and moving an empty one 8 µs. So a worker keeps a spare folder and moves it to
+where an attempt needs it. If it was never used, it is moved on to the next attempt, or back when there is none. The
+spare's modification time is set to a moment of 1970; any change in it moves that time."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ MAX_RESULT = 16 * 1024 * 1024
 MAX_DEPTH = 200
 """Levels of arrays and objects in a JSON value that is accepted: each reader needs stack for each level."""
 
+_UNUSED_NS = 1_970_019_700_197
+"""The modification time of a folder in which nothing was ever made: not a whole second, which an archive may give to
+the folder that it is unpacked to."""
+
 _IN_USE = (errno.ENOTEMPTY, errno.EEXIST)
 _ELSEWHERE = (errno.EXDEV, errno.EPERM, errno.EACCES)
 
@@ -44,8 +48,10 @@ class AttemptFolders:
     """Makes and removes attempts' folders. `spare` is the path of the spare folder, on the same file system."""
 
     def __init__(self, spare: str, storage: DiskRetry) -> None:
-        self._spare, self.storage = spare, storage
+        self._spare = self._at = spare  # the spare's own path, and where it is
+        self.storage = storage
         self._mode = 0  # of the spare; 0: there is none
+        self._unused = (0, 0)  # the mode and modification time of a folder that was made here and never used
 
     def make(self, folder: str) -> None:
         """Make a folder. A folder that exists and is not empty is used as it is. Raise OSError if it cannot be made;
@@ -56,13 +62,13 @@ class AttemptFolders:
         if not self._mode:
             self._new_spare()
         try:
-            os.rename(self._spare, folder)
+            os.rename(self._at, folder)
         except FileNotFoundError:
-            if not os.path.exists(self._spare):  # removed by a step, unless the store is gone
+            if not os.path.exists(self._at):  # removed by a step, unless the store is gone
                 self._mode = 0
                 self._new_spare()
             make_folder(os.path.dirname(folder))
-            os.rename(self._spare, folder)
+            os.rename(self._at, folder)
         except OSError as error:
             if error.errno in _ELSEWHERE:
                 make_folder(folder)
@@ -72,22 +78,42 @@ class AttemptFolders:
         self._mode = 0
 
     def clear(self, folder: str, left_nothing: bool) -> None:
-        """Remove an ended attempt's folder if it is empty. `left_nothing`: none of its processes is left."""
+        """Remove an ended attempt's folder if it is empty, at the latest with the next `make` or `take_back`.
+        `left_nothing`: none of its processes is left."""
         with contextlib.suppress(OSError):  # an empty folder that cannot be removed does no harm
             found = os.lstat(folder)
-            if left_nothing and found.st_mtime_ns == 0 and not self._mode and found.st_mode == self._usual:
-                os.rename(folder, self._spare)
-                self._mode = found.st_mode
+            if left_nothing and (found.st_mode, found.st_mtime_ns) == self._unused and not self._mode:
+                self._at, self._mode = folder, found.st_mode
             else:
                 os.rmdir(folder)
+
+    def take_back(self) -> None:
+        """Move the spare to its own path. To be called before the end of its last attempt is written, if no attempt
+        follows."""
+        if self._mode and self._at != self._spare:
+            with contextlib.suppress(OSError):
+                os.rename(self._at, self._spare)
+                self._at = self._spare
+                return
+            self._mode = 0
+
+    def is_unused(self, folder: str) -> bool:
+        """Return whether a folder that `make` has made is in its place, and nothing was ever made in it."""
+        try:
+            found = os.lstat(folder)
+        except OSError:
+            return False
+        return (found.st_mode, found.st_mtime_ns) == self._unused
 
     def _new_spare(self) -> None:
         if kind_at(self._spare) not in (None, "a directory"):
             move_out_of_way(self._spare)
         if not self.storage.gone:
             make_folder(self._spare)
-        os.utime(self._spare, (0, 0))
-        self._mode = self._usual = os.stat(self._spare).st_mode
+        self._at = self._spare
+        os.utime(self._spare, ns=(_UNUSED_NS, _UNUSED_NS))
+        found = os.stat(self._spare)
+        self._mode, self._unused = found.st_mode, (found.st_mode, found.st_mtime_ns)
 
 
 class BadFolder(BadValue):

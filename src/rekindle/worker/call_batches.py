@@ -218,6 +218,7 @@ class CallBatch:
         A host that dies before it starts anything would do so again: fail the first attempt of the batch."""
         code, peak = self._host.reap()
         self._hosts.forget()
+        self._reporter.mark_unread()  # the host may not have woken the runner
         self._reporter.storage.retry(lambda: repair_end(self._reporter.journal.path))
         records, _, _ = read_past_damage(self._reporter.journal.path, self._offset)
         ended = {record.token for record in records if isinstance(record, Ended)}

@@ -45,6 +45,7 @@ from rekindle.worker.call_protocol import (
     REPORT_INTERVAL,
     STATUS_FD,
     TASKS_FD,
+    WAKE_FD,
     BatchReply,
     BatchTask,
     LineReader,
@@ -63,7 +64,7 @@ from rekindle.worker.heartbeat import REVOKED_EXIT_CODE, RevocationCheck
 from rekindle.worker.limits import held_at_most
 from rekindle.worker.logs import BadLog, StepLogs
 from rekindle.worker.process_state import ProcessState
-from rekindle.worker.reporter import DiskRetry
+from rekindle.worker.reporter import DiskRetry, wake_runner
 from rekindle.worker.steps import (
     CLOCK,
     StepEnd,
@@ -136,8 +137,10 @@ class CallServer:
             if not self._clean:
                 fresh = False
                 break
+        self._folders.take_back()
         if self._pending_end is not None:
             self._record()
+        wake_runner(WAKE_FD)  # not by way of the worker: jobs that need these may be waiting
         return BatchReply(done, fresh)
 
     def _can_run(self, step: Step, assignment: Assignment) -> bool:
@@ -268,12 +271,15 @@ class CallServer:
             end = msgspec.structs.replace(end, left=left_running(()))
         if last and end.completed:
             end = check_outputs(end, env, tail)
-        end = check_in_place(end, assignment.report_prefix)
+        if assignment.own or not self._folders.is_unused(assignment.folder):
+            end = check_in_place(end, assignment.report_prefix)
+        replaced = self._capture.replaced
         try:
             self._capture.keep(assignment.file_prefix, position, self._clean)
         except BadLog as error:
             end = reject_end(end, error, tail)
-        self._redirect()  # the call may have closed its own
+        if self._capture.replaced != replaced:
+            self._redirect()
         return end
 
     def _call(self, step: Step, env: AttemptEnvironment, template: TaskTemplate, assignment: Assignment) -> CallResult:
@@ -338,7 +344,7 @@ def main(arguments: list[str]) -> None:
     journal, scratch, worker, project = arguments
     die_with_parent(int(worker))
     become_subreaper()
-    for fd in (TASKS_FD, REPLIES_FD, STATUS_FD):
+    for fd in (TASKS_FD, REPLIES_FD, STATUS_FD, WAKE_FD):
         os.set_inheritable(fd, False)
     sys.argv = [""]
     sys.path.insert(0, project)

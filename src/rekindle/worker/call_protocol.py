@@ -13,8 +13,8 @@ from rekindle.journal.encoding import json_reader, to_json
 from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.worker.steps import StepEnd
 
-TASKS_FD, REPLIES_FD, STATUS_FD = 3, 4, 5
-"""The descriptors that a call host is started with."""
+TASKS_FD, REPLIES_FD, STATUS_FD, WAKE_FD = 3, 4, 5, 6
+"""The descriptors that a call host is started with. A byte written to the last wakes the runner."""
 
 REPORT_INTERVAL = 0.020
 """Seconds after which a host replies, so that its worker sees orders between short calls."""
@@ -64,11 +64,15 @@ Task = TaskTemplate | BatchTask | StepTask
 Reply = BatchReply | StepReply
 
 
-def send(fd: int, message: Task | Reply) -> None:
-    """Write one message; block while the pipe is full. Raise BrokenPipeError if the reader is gone."""
-    line = memoryview(to_json(message) + b"\n")
-    while line:
-        line = line[os.write(fd, line) :]
+def send(fd: int, *messages: Task | Reply) -> None:
+    """Write messages; block while the pipe is full. Raise BrokenPipeError if the reader is gone."""
+    lines = memoryview(b"".join(to_json(message) + b"\n" for message in messages))
+    while lines:
+        lines = lines[os.write(fd, lines) :]
+
+
+_PIPE_SIZE, _FILE_SIZE = 1 << 16, 1 << 20
+"""The bytes that are read at once: a pipe holds no more, and each read would map memory for more."""
 
 
 class LineReader:
@@ -78,6 +82,7 @@ class LineReader:
         """`grows`: the end of the file is not the end of its lines."""
         self._fd = fd
         self._grows = grows
+        self._most = _FILE_SIZE if grows else _PIPE_SIZE
         self._decode = json_reader(kind)
         self._rest = b""
         self.ended = False
@@ -85,7 +90,7 @@ class LineReader:
     def take(self) -> list[Any]:
         """Read once and return the decoded complete lines. `ended` is set when the writer has gone."""
         try:
-            read = os.read(self._fd, 1 << 20)
+            read = os.read(self._fd, self._most)
         except BlockingIOError:
             return []
         if not read:

@@ -19,6 +19,7 @@ from rekindle.worker.call_protocol import (
     REPLIES_FD,
     STATUS_FD,
     TASKS_FD,
+    WAKE_FD,
     BatchTask,
     LineReader,
     Reply,
@@ -43,9 +44,11 @@ EXIT_TIMEOUT = 1.0
 class CallHost:
     """A host process for one project directory, from its start to its end."""
 
-    def __init__(self, project: str, journal: str, scratch: str, storage: DiskRetry, *, leave_running: bool) -> None:
-        """Start the process. Raise OSError on failure. `leave_running`: processes that its calls leave may outlive
-        it and its worker; it then runs in its own session."""
+    def __init__(
+        self, project: str, journal: str, scratch: str, storage: DiskRetry, wake: int, *, leave_running: bool
+    ) -> None:
+        """Start the process. Raise OSError on failure. `wake`: a descriptor that wakes the runner. `leave_running`:
+        processes that its calls leave may outlive it and its worker; it then runs in its own session."""
         self.project, self.leave_running = project, leave_running
         self._storage = storage
         self._scratch = scratch
@@ -56,9 +59,8 @@ class CallHost:
         argv = [sys.executable, "-P", "-m", "rekindle.worker.call_host", journal, scratch, str(os.getpid()), project]
         try:
             self.status = SharedStatus(status)
-            self.pid = _start(
-                argv, {TASKS_FD: orders_out, REPLIES_FD: replies_in, STATUS_FD: status}, apart=leave_running
-            )
+            descriptors = {TASKS_FD: orders_out, REPLIES_FD: replies_in, STATUS_FD: status, WAKE_FD: wake}
+            self.pid = _start(argv, descriptors, apart=leave_running)
         finally:
             for fd in (orders_out, replies_in, status):
                 os.close(fd)
@@ -68,13 +70,10 @@ class CallHost:
 
     def give(self, template: TaskTemplate, task: BatchTask | StepTask) -> None:
         """Send a task, preceded by its template if the host does not know it. The handle reports a dead host."""
-        try:
-            if template.id not in self._known:
-                self._known.add(template.id)
-                send(self._orders, template)
-            send(self._orders, task)
-        except BrokenPipeError:
-            return
+        unknown = () if template.id in self._known else (template,)
+        self._known.add(template.id)
+        with contextlib.suppress(BrokenPipeError):
+            send(self._orders, *unknown, task)
 
     def answers(self) -> list[Reply]:
         """Return the replies since the last call."""
@@ -177,12 +176,13 @@ class CallHosts:
         journal: str,
         scratch: str,
         storage: DiskRetry,
+        wake: int,
         others: Callable[[], Collection[int]] = tuple,
         *,
         leave_running: bool = False,
     ) -> None:
-        """`others`: other processes that outlive the host. `leave_running`: see CallHost."""
-        self._journal, self._scratch, self._storage = journal, scratch, storage
+        """`others`: other processes that outlive the host. `wake`, `leave_running`: see CallHost."""
+        self._journal, self._scratch, self._storage, self._wake = journal, scratch, storage, wake
         self.others = others
         self._leave_running = leave_running
         self._host: CallHost | None = None
@@ -199,7 +199,7 @@ class CallHosts:
             self.retire()
         if self._host is None:
             self._host = CallHost(
-                project, self._journal, self._scratch, self._storage, leave_running=self._leave_running
+                project, self._journal, self._scratch, self._storage, self._wake, leave_running=self._leave_running
             )
         return self._host
 

@@ -17,13 +17,15 @@ import msgspec
 from rekindle.domain.models import Failure, LeftProcess, LeftRunning
 from rekindle.domain.states import Cause, State, state_after
 from rekindle.domain.texts.commandline import CommandLine, compile_command
-from rekindle.journal.processes import children_of, command_of, descendants_of, start_of
+from rekindle.journal.processes import children_of, command_of, descendants_of, own_children, start_of
 from rekindle.worker.attempt_environment import ACTION_NAME, RESULT_NAME, VERDICT_NAME, AttemptEnvironment
-from rekindle.worker.attempt_folders import reject_end, take_reports
+from rekindle.worker.attempt_folders import AttemptFolders, StepReports, reject_end, take_reports
 from rekindle.worker.logs import BadLog, LogFiles
 from rekindle.worker.steps import LEFTOVER_INTERVAL, MAX_NAMED_PROCESSES, StartError, StepEnd, signal_name, wall_time
 
 if TYPE_CHECKING:
+    import resource
+
     from rekindle.domain.definition import Step
     from rekindle.journal.orders import Assignment
 
@@ -41,10 +43,12 @@ class CommandStep:
         assignment: Assignment,
         capture: LogFiles,
         own: Callable[[], Collection[int]],
+        folders: AttemptFolders,
     ) -> None:
         """Start the command. Raise BadValue or UnknownWord for an unusable value, StartError if it does not start."""
         self._line, argv = _argument_vector(step, env)
-        self._position, self._capture, self._own = position, capture, own
+        self._position, self._capture, self._own, self._folders = position, capture, own, folders
+        self._folder = "" if assignment.own else assignment.folder  # in which it reports, if that is its own
         self._report_prefix, self._file_prefix = assignment.report_prefix, assignment.file_prefix
         env.variables["REKINDLE_STEP"] = step.name
         env.variables["REKINDLE_RESULT"] = f"{self._report_prefix}{RESULT_NAME}"
@@ -72,6 +76,8 @@ class CommandStep:
     @property
     def due(self) -> float | None:
         """When the grace ends, or when left processes may have ended."""
+        if self._kill_at is None:
+            return self._check_at
         return min((at for at in (self._kill_at, self._check_at) if at is not None), default=None)
 
     def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:
@@ -99,7 +105,11 @@ class CommandStep:
             self._check_at = min(now + LEFTOVER_INTERVAL, self._kill_at)
             return None
         os.close(self._handle)
-        left, cpu = left_running(self._own(), self._pid), 0.0
+        left, cpu = None, 0.0
+        if own_children() == [self._pid]:  # its descendants would be children of this process by now
+            _, status, usage = os.wait4(self._pid, 0)
+            return self._ended(status, usage, left, cpu)
+        left = left_running(self._own(), self._pid)
         spared = self._leave_running and self._stopped is None and _exited_with_0(self._pid)
         if not spared:  # the leader is not reaped yet, so that its number still means this group
             kill_group(self._pid)
@@ -109,6 +119,10 @@ class CommandStep:
         else:
             found, cpu = kill_children(self._own())
             self.left_nothing = not found
+        return self._ended(status, usage, None if spared or self._stopped is not None else left, cpu)
+
+    def _ended(self, status: int, usage: resource.struct_rusage, left: LeftRunning | None, cpu: float) -> StepEnd:
+        """Return the step's end, with its logs in place. `cpu`: the processor time of what it has left, in seconds."""
         end = self._conclude(os.waitstatus_to_exitcode(status))
         try:
             self._capture.keep(self._file_prefix, self._position, self.left_nothing)
@@ -119,7 +133,7 @@ class CommandStep:
             end,
             cpu_seconds=usage.ru_utime + usage.ru_stime + cpu,
             max_rss_bytes=usage.ru_maxrss * 1024,
-            left=None if spared or self._stopped is not None else left,
+            left=left,
         )
 
     def _signal(self, number: int) -> None:
@@ -128,7 +142,8 @@ class CommandStep:
     def _conclude(self, code: int) -> StepEnd:
         """Return the step's end for an exit code (negative: the signal that killed it)."""
         now = wall_time()
-        left = take_reports(self._report_prefix)
+        unused = self._folder and self._folders.is_unused(self._folder)
+        left = StepReports() if unused else take_reports(self._report_prefix)
         cause, message, number = self._cause(code)
         exit_code = code if code >= 0 else None
         if cause is None:

@@ -46,10 +46,12 @@ def prepare(
         message = f"the folder of the earlier attempt, {assignment.folder}, is gone"
         return never_started(assignment, State.FAILED, Cause.START, message)
     try:
+        if not assignment.own and not assignment.copy_from:
+            folders.make(assignment.folder)
+        else:
+            folders.take_back()
         if assignment.given and not assignment.copy_from:
             folders.storage.retry(lambda: os.makedirs(assignment.folder, exist_ok=True))
-        elif not assignment.own and not assignment.copy_from:
-            folders.make(assignment.folder)
         if assignment.own:
             make_folder(os.path.dirname(assignment.own))
         folders.storage.retry(lambda: set_inputs(env, assignment))
@@ -108,6 +110,8 @@ class PartialOutputs:
         """Before the first step: restore outputs that continued attempts have set aside. Raise StartError if this
         fails."""
         aside, self._aside = self._aside, ()
+        if not aside:
+            return
         try:
             missing = partial_outputs.missing_copies(aside)
             if not missing:

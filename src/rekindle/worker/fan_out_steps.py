@@ -85,6 +85,7 @@ class FanOutStep:
             context.assignment,
             resources.capture,
             resources.hosts.pids,
+            resources.folders,
         )
 
     @property

@@ -18,7 +18,12 @@ from rekindle.domain.changes.fingerprints import (
     MatchedFiles,
     is_within,
 )
-from rekindle.domain.changes.template_uses import files_in_commands, functions_called, outer_variables
+from rekindle.domain.changes.template_uses import (
+    commands_are_fixed,
+    files_in_commands,
+    functions_called,
+    outer_variables,
+)
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.patterns import glob_location
 from rekindle.domain.texts.substitution import format_word, render_text, render_value
@@ -64,6 +69,8 @@ class _TemplateFacts(NamedTuple):
     variables: tuple[str, ...]
     programs: tuple[str, ...]  # words of its commands
     names_files: bool  # its commands' files count
+    fixed: bool  # its commands are the same for each attempt, whatever its values and variables
+    no_files: set[str]  # the values of PATH with which fixed commands name no files
     fan_outs: bool  # over patterns
 
 
@@ -94,7 +101,7 @@ class Fingerprinter:
         if assignment.env:
             variables = outer_variables(template.steps, {**template.env, **assignment.env})
         facts = self._facts_of(template)
-        named = _locate_named_files(template, assignment.start_step, env) if facts.names_files else _NO_NAMED_FILES
+        named = self._named_files(facts, assignment, env) if facts.names_files else _NO_NAMED_FILES
         fan_outs = _fan_outs(template, env) if facts.fan_outs else {}
         if not (template.inputs or template.outputs or variables or named.files or fan_outs):
             return None
@@ -102,6 +109,16 @@ class Fingerprinter:
             self.reader = FileReader()
         self.reader.know(assignment.seen)
         return Fingerprint(self.reader, template.by_mtime, env, variables, assignment.began, named, fan_outs)
+
+    def _named_files(self, facts: _TemplateFacts, assignment: Assignment, env: AttemptEnvironment) -> _NamedFiles:
+        """Return the files that an attempt's commands name. That fixed commands name none is found out once."""
+        path = env.variables.get("PATH", "")
+        if facts.fixed and path in facts.no_files:
+            return _NO_NAMED_FILES
+        named = _locate_named_files(facts.template, assignment.start_step, env)
+        if named is _NO_NAMED_FILES:
+            facts.no_files.add(path)
+        return named
 
     def code(
         self,
@@ -158,6 +175,8 @@ class Fingerprinter:
                 outer_variables(template.steps, template.env),
                 tuple(dict.fromkeys(named)),
                 template.implicit_inputs and commands,
+                commands_are_fixed(template.steps),
+                set(),
                 any(step.each is not None and step.each.glob is not None for step in template.steps),
             )
             self._facts[template.id] = found

@@ -47,7 +47,9 @@ class StepLogs:
     def __init__(self, prefix: str, storage: DiskRetry, flags: int = _FLAGS) -> None:
         self._paths = (f"{prefix}out", f"{prefix}err")
         self._storage = storage
+        self.replaced = 0  # how often another file was opened in the place of one
         self._fds = [self._open(path, flags) for path in self._paths]
+        self._inodes = list(map(_inode, self._fds))
 
     @classmethod
     def found(cls, prefix: str, storage: DiskRetry) -> StepLogs:
@@ -74,11 +76,18 @@ class StepLogs:
         that empty ones can be reused. Raise BadLog afterwards if the step has replaced a file."""
         wrong = ""
         for stream in (0, 1):
-            path, fd = self._paths[stream], self._fds[stream]
-            if os.fstat(fd).st_size or not left_nothing or not is_file_at(fd, path):
+            if not left_nothing or not self._is_empty(stream):
                 wrong = self._replace(stream, folder, position) or wrong
         if wrong:
             raise BadLog(wrong)
+
+    def _is_empty(self, stream: int) -> bool:
+        """Return whether a file is in its place and empty."""
+        try:
+            found = os.lstat(self._paths[stream])
+        except OSError:
+            return False
+        return not found.st_size and (found.st_dev, found.st_ino) == self._inodes[stream]
 
     def tail(self) -> str:
         """Return the end of stderr; call it before `keep`."""
@@ -103,6 +112,8 @@ class StepLogs:
             os.unlink(path)
         os.close(fd)
         self._fds[stream] = self._open(path, _FLAGS)
+        self._inodes[stream] = _inode(self._fds[stream])
+        self.replaced += 1
         return wrong
 
     def _open(self, path: str, flags: int) -> int:
@@ -154,6 +165,12 @@ class SubtaskLogs:
             os.close(fd)
         if wrong:
             raise BadLog(wrong)
+
+
+def _inode(fd: int) -> tuple[int, int]:
+    """Return (device, inode) of an open file."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def is_file_at(fd: int, path: str) -> bool:

@@ -78,6 +78,8 @@ class WorkerLoop:
             self._start_next()
             if self._idle and (self._stopping or (self._drain_at is not None and not self._queue)):
                 break
+            if self._idle:
+                self._resources.folders.take_back()
             self._resources.reporter.try_flush(now)
             fanned_out = self._attempt is not None and self._attempt.fanned_out
             self._resources.reporter.notify(
@@ -146,6 +148,7 @@ class WorkerLoop:
     def _begin_batch(self, template: TaskTemplate) -> None:
         reporter = self._resources.reporter
         code = self._resources.fingerprints.code(template, reporter.add)
+        self._resources.folders.take_back()
         reporter.flush()
         first = islice(self._queue, self._batch_size)
         work = list(takewhile(lambda one: one.template == template.id and not one.copy_from, first))
@@ -170,7 +173,6 @@ class WorkerLoop:
             if left is not None:
                 self._batch_size = min(MAX_BATCH, max(8, 2 * self._batch.done))
                 self._batch = None
-                self._resources.reporter.mark_unread()
                 self._queue.extendleft(reversed(left))
                 if self._stopping:
                     self._give_back()

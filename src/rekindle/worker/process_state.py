@@ -18,6 +18,7 @@ import time
 from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes an enum of each: 90 us for all
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 from rekindle.worker.attempt_environment import base_environment
@@ -26,6 +27,7 @@ from rekindle.worker.function_calls import flush_streams
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = sorted(signal.valid_signals())
 _SYS_HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
+_sys_hooks = attrgetter(*_SYS_HOOKS)
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 
@@ -88,23 +90,25 @@ class _Environment:
         self._ours = os.environ  # a call may bind os.environ to another mapping
         self._base_variables = base_environment()
         self._imported: dict[str, str | None] = {}  # set (None: removed) by an imported module
+        self._entered: Mapping[str, str] = {}  # the variables of the last attempt
         self._held = dict(os.environ)
         self._write()
 
     def enter(self, variables: Mapping[str, str]) -> None:
-        wanted = {**self._base_variables, **variables}
-        for name, value in self._imported.items():
-            if value is None:
-                wanted.pop(name, None)
-            else:
-                wanted[name] = value
-        held, self._held = self._held, wanted
+        held, base = self._held, self._base_variables
+        wanted: dict[str, str | None] = {name: base.get(name) for name in self._entered.keys() - variables.keys()}
+        wanted.update(variables)
+        wanted.update(self._imported)
+        self._entered, zone = dict(variables), held.get("TZ")
         for name, value in wanted.items():
-            if held.get(name) != value:
-                os.environ[name] = value
-        for name in held.keys() - wanted.keys():
-            os.environ.pop(name, None)
-        if held.get("TZ") != wanted.get("TZ"):
+            if held.get(name) == value:
+                continue
+            if value is None:
+                del held[name]
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = held[name] = value
+        if held.get("TZ") != zone:
             time.tzset()
         self._pointers = self._look()
 
@@ -162,7 +166,7 @@ def _umask() -> int:
 
 
 def _handlers() -> list[Any]:
-    return [getsignal(number) for number in _SIGNALS]
+    return list(map(getsignal, _SIGNALS))
 
 
 def _put_handlers(before: list[Any]) -> None:
@@ -183,7 +187,7 @@ def _put_blocked(before: set[Any]) -> None:
 
 
 def _limits() -> list[tuple[int, int]]:
-    return [resource.getrlimit(kind) for kind in _LIMITS]
+    return list(map(resource.getrlimit, _LIMITS))
 
 
 def _put_limits(before: list[tuple[int, int]]) -> None:
@@ -236,7 +240,7 @@ def _closed() -> tuple[Any, ...]:
 
 def _hooks() -> tuple[Any, ...]:
     traces = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile(), threading.excepthook
-    return *traces, *(getattr(sys, name) for name in _SYS_HOOKS)
+    return *traces, *_sys_hooks(sys)
 
 
 def _put_hooks(before: tuple[Any, ...]) -> None:

@@ -21,7 +21,7 @@ from rekindle.journal.records import Ended
 if TYPE_CHECKING:
     from rekindle.journal.records import Record
 
-NOTIFY_INTERVAL = 0.010
+NOTIFY_INTERVAL = 0.004
 """Seconds between two wake-ups of a runner whose worker still has work: it then reads many lines at a time."""
 
 
@@ -45,6 +45,8 @@ class Reporter:
     @property
     def due(self) -> float | None:
         """The next time at which there is something to do (monotonic)."""
+        if self._retry_at is None:
+            return self._notify_at
         return min((at for at in (self._notify_at, self._retry_at) if at is not None), default=None)
 
     def add(self, record: Record) -> None:

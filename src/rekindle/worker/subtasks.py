@@ -80,7 +80,9 @@ class SubtaskPool:
             raise StartError(f"cannot open the subtask's log in {folder}: {error.strerror}") from error
         try:
             own = msgspec.structs.replace(context.assignment, folder=folder, own="")
-            command = CommandStep(context.step, context.position, env, own, log, self._children)
+            command = CommandStep(
+                context.step, context.position, env, own, log, self._children, context.resources.folders
+            )
         except BaseException:  # the command did not start: close its log
             log.keep(folder, context.position)
             raise
@@ -127,6 +129,7 @@ class SubtaskPool:
             resources.reporter.journal.path,
             scratch,
             resources.reporter.storage,
+            resources.reporter.wake,
             self._all_hosts,
             leave_running=leave_running,
         )
@@ -161,6 +164,8 @@ def _keep_traceback(end: StepEnd, path: str) -> None:
 
 def without_history(assignment: Assignment) -> Assignment:
     """Return an assignment without the fields that only the worker needs."""
+    if not assignment.fan_outs and not assignment.seen and assignment.began is None:
+        return assignment
     return msgspec.structs.replace(assignment, fan_outs=(), seen=(), began=None)
 
 

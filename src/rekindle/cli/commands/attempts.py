@@ -9,7 +9,7 @@ import click
 
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
-from rekindle.cli.options import json_option
+from rekindle.cli.options import JsonForm, json_option, json_rows_options
 from rekindle.cli.output import attempt_tables, json_output, terminal
 from rekindle.cli.output.attempt_tables import FIRST_SUBTASKS, subtasks_table
 from rekindle.cli.output.pages import limit_options, page_options, print_page_note, print_table
@@ -63,8 +63,8 @@ def attempts() -> None:
 @selection_options
 @click.option("--live", is_flag=True, help="List live attempts only.")
 @page_options
-@json_option
-def list_attempts(flags: SelectionFlags, live: bool, page: PageRequest, as_json: bool) -> None:
+@json_rows_options
+def list_attempts(flags: SelectionFlags, live: bool, page: PageRequest, as_json: JsonForm | None) -> None:
     """List attempts, archived ones too: of all jobs, or of a SELECTION. The oldest comes first.
 
     \b
@@ -76,7 +76,7 @@ def list_attempts(flags: SelectionFlags, live: bool, page: PageRequest, as_json:
     with opened() as session:
         with lists.attempts(session, selection, page, live=live) as found:
             if as_json:
-                json_output.emit_rows("attempts", map(answers.attempt_row, found.rows))
+                json_output.emit_rows("attempts", map(answers.attempt_row, found.rows), as_json)
             elif found.total:
                 rows = ((row.attempt, row.name, row.retries.get(row.attempt.id)) for row in found.rows)
                 shown = print_table(attempt_tables.ATTEMPT_COLUMNS, rows, attempt_tables.attempt_cells)

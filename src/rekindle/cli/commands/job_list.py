@@ -9,7 +9,7 @@ import click
 
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
-from rekindle.cli.options import json_option
+from rekindle.cli.options import JsonForm, json_rows_options
 from rekindle.cli.output.pages import page_options, print_page_note, print_table
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
@@ -45,8 +45,8 @@ def jobs() -> None:
 @click.command("list")
 @selection_options
 @page_options
-@json_option
-def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: bool) -> None:
+@json_rows_options
+def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: JsonForm | None) -> None:
     """List jobs and their states: all jobs, or a SELECTION.
 
     \b
@@ -56,16 +56,20 @@ def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: bool) -> None:
       rekindle jobs list --error 'out of memory'
     """
     selection = parse_selection(flags)
-    with opened() as session, reading_progress() as on_read, lists.jobs(session, selection, page, on_read) as found:
+    with opened() as session, reading_progress() as on_read:
         if as_json:
             from rekindle.cli.output import json_output
-            from rekindle.presentation.answers import job_row
+            from rekindle.presentation.answers import known_stale
+            from rekindle.presentation.job_lines import job_lines
 
-            json_output.emit_rows("jobs", (job_row(row, selection) for row in found.rows))
-        elif not found.total:
-            click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
-        else:
-            print_page_note(page, print_table(_COLUMNS, found.rows, _block), found.total, "job")
+            with lists.alike_jobs(session, selection, page, on_read) as alike:
+                json_output.emit_texts("jobs", job_lines(alike, known_stale(selection)), as_json)
+            return
+        with lists.jobs(session, selection, page, on_read) as found:
+            if found.total:
+                print_page_note(page, print_table(_COLUMNS, found.rows, _block), found.total, "job")
+                return
+    click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
 
 
 _COLUMNS = (

@@ -25,7 +25,7 @@ from rekindle.cli.rerun_options import FanOutFlags, fan_out_options, how_options
 from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
-from rekindle.domain.rerun.plan import ReasonKind
+from rekindle.domain.rerun.plan import PlannedJobs, ReasonKind
 from rekindle.domain.rerun.request import How, how_to_json
 from rekindle.domain.selection import Selection
 from rekindle.engine.preconditions import refuse_inside_job
@@ -38,6 +38,7 @@ from rekindle.presentation import plans, words
 from rekindle.query.selections import SelectionFlags
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.plan import PlannedJob
     from rekindle.domain.selection import Selection
     from rekindle.engine.session import Session
     from rekindle.query.selections import SelectionFlags
@@ -150,7 +151,7 @@ def _rerun(flags: SelectionFlags, selection: Selection, how: How, options: Rerun
         if applied is None:
             confirm(options.yes, partial(_document, proposal, None) if as_json else None)
             if options.and_work:
-                touched = workflows_of(session, [job.id for job in proposal.plan.jobs])
+                touched = workflows_of(session, proposal.plan.jobs.ids)
                 refuse_inside_job(session, touched[0] if len(touched) == 1 else None)
             applied = _apply(session, proposal)
         return _report_and_work(session, proposal, applied, options, repeated=how.repeats is not None)
@@ -214,6 +215,17 @@ def _emit(document: Mapping[str, Any]) -> None:
     json_output.emit(document)
 
 
+def _emit_plan(proposal: PlannedRerun, applied: AppliedRerun | None) -> None:
+    """Print the document of a plan, its jobs one by one."""
+    from rekindle.cli.output import json_output
+    from rekindle.presentation import documents
+
+    plan = proposal.plan if applied is None else applied.plan
+    without = replace(proposal, plan=replace(proposal.plan, jobs=PlannedJobs()))
+    document = _document(without, applied and replace(applied, plan=without.plan))
+    json_output.emit_with_rows(document, "jobs", documents.planned_jobs(plan.jobs))
+
+
 def _nothing_planned(refusal: PlanRefused | None = None) -> dict[str, Any]:
     """Return the document of a plan without jobs."""
     from rekindle.presentation import documents
@@ -228,15 +240,15 @@ def _report_and_work(
     Return the exit code."""
     measures = options.and_work and repeated
     if options.as_json and not measures:
-        _emit(_document(proposal, applied))
-    workflows = workflows_of(session, [job.id for job in applied.plan.jobs]) if options.and_work else []
+        _emit_plan(proposal, applied)
+    workflows = workflows_of(session, applied.plan.jobs.ids) if options.and_work else []
     code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
         from rekindle.cli.commands.failures import draw_flaky
         from rekindle.engine.queries.flaky_queries import flaky_jobs_with_rows
         from rekindle.presentation.batch_documents import flaky_jobs
 
-        jobs = [job.id for job in applied.plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)]
+        jobs = applied.plan.jobs.having(_is_selected).ids
         found, rows = flaky_jobs_with_rows(session, jobs, every=True)
         if options.as_json:
             _emit({**_document(proposal, applied), "flaky": flaky_jobs(found, rows)})
@@ -244,6 +256,10 @@ def _report_and_work(
             click.echo("")
             draw_flaky(found, rows, len(jobs))
     return code
+
+
+def _is_selected(job: PlannedJob) -> bool:
+    return any(one.kind is ReasonKind.SELECTED for one in job.reasons)
 
 
 def _draw(session: Session, proposal: PlannedRerun, verbose: bool) -> None:
@@ -266,7 +282,7 @@ def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: 
     if path is not None:
         engine.save(session, proposal, path)
     if as_json:
-        _emit(_document(proposal, None))
+        _emit_plan(proposal, None)
     if path is not None:
         click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have changed by then", err=as_json)
     elif not as_json:
@@ -279,13 +295,15 @@ def _print_definition(session: Session, proposal: PlannedRerun) -> None:
     if max(latest) == 1:
         return
     newest = ", ".join(sorted(f"revision {number}" for number in latest))
-    pinned = job_queries.revisions_run(  # an attempt's revision never changes
-        session, [job.next.pinned_to for job in proposal.plan.jobs if job.next.pinned_to is not None]
+    pinned = proposal.plan.jobs.having(lambda job: job.next.pinned_to is not None)
+    earlier_ones = job_queries.revisions_run(  # an attempt's revision never changes
+        session,
+        [job.next.pinned_to for job in pinned if job.next.pinned_to is not None],
     )
-    if not pinned:
+    if not earlier_ones:
         click.echo(f"definition: {newest}, the latest")
         return
-    earlier = ", ".join(f"revision {number}" for number in pinned)
+    earlier = ", ".join(f"revision {number}" for number in earlier_ones)
     click.echo(f"definition: pinned to {earlier} (the latest is {newest})")
 
 
@@ -372,7 +390,8 @@ def apply(file: Path, as_json: bool) -> None:
         from rekindle.cli.output import json_output
         from rekindle.presentation import documents
 
-        json_output.emit(documents.plan(applied.plan, applied.rerun))
+        document = documents.plan(replace(applied.plan, jobs=PlannedJobs()), applied.rerun)
+        json_output.emit_with_rows(document, "jobs", documents.planned_jobs(applied.plan.jobs))
         return
     click.echo(plans.summary(applied.plan))
     click.echo(plans.applied_text(applied))

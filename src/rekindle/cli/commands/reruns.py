@@ -10,7 +10,7 @@ import click
 
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
-from rekindle.cli.options import json_option, workflow_option
+from rekindle.cli.options import JsonForm, json_option, json_rows_options, workflow_option
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.pages import page_options, print_page_note, print_table
 from rekindle.cli.output.plans import FIRST, draw_accepted, draw_plan, draw_revision, draw_section
@@ -45,8 +45,8 @@ def reruns() -> None:
 @click.command("list")
 @workflow_option
 @page_options
-@json_option
-def list_reruns(workflow: str | None, page: PageRequest, as_json: bool) -> None:
+@json_rows_options
+def list_reruns(workflow: str | None, page: PageRequest, as_json: JsonForm | None) -> None:
     """List the reruns that were applied, newest first.
 
     \b
@@ -55,7 +55,7 @@ def list_reruns(workflow: str | None, page: PageRequest, as_json: bool) -> None:
     """
     with opened() as session:
         if as_json:
-            json_output.emit_list(answers.reruns_list(session, workflow, page))
+            json_output.emit_list(answers.reruns_list(session, workflow, page), as_json)
             return
         found = lists.reruns(session, workflow, page)
     if not found.total:
@@ -103,8 +103,8 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
             json_output.emit(answers.reruns_show(session, rerun))
             return
         record = workflow_queries.rerun(session, rerun)
-        children = job_queries.child_ids(session, [job.id for job in record.plan.jobs])
-        index = workflow_queries.name_index(session, [job.id for job in record.plan.jobs])
+        children = job_queries.child_ids(session, record.plan.jobs.ids)
+        index = workflow_queries.name_index(session, record.plan.jobs.ids)
         checked = workflow_queries.reuse_checks(session, rerun)
         groups = workflow_queries.canary_groups(session, rerun)
     click.echo(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rekindle.domain.verdicts import VerdictLevel
     from rekindle.engine.results import AppliedRerun, SubmitResult, WorkOptions, WorkReport
     from rekindle.engine.session import Session
+    from rekindle.engine.staleness.assessments import WorkflowAssessment
 
 _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
 _NAMED = 5
@@ -119,7 +120,8 @@ def run(
         options = replace(capacity, workflow=str(done.workflow), wait_timeout=wait_timeout)
         forbidden = {one.id for one in update.refused if one.kind == FORBIDDEN}
         with reports.kept_on_interrupt(session, done.workflow, began):
-            report, outcome = _worked(session, options, _command(spec, param, name), reports, forbidden, quiet=as_json)
+            again = _command(spec, param, name)
+            report, outcome = _worked(session, options, again, reports, forbidden, update.found, quiet=as_json)
         code = outcome.exit_code or verdict_exit_code(session, str(done.workflow), fail_on)
         reports.finish(session, done.workflow, began, code)
     if as_json:
@@ -138,10 +140,17 @@ def _planner(session: Session, definition: Definition, **how: Any) -> Callable[[
 
 
 def _worked(
-    session: Session, options: WorkOptions, again: str, reports: RunReports, forbidden: Collection[int], *, quiet: bool
+    session: Session,
+    options: WorkOptions,
+    again: str,
+    reports: RunReports,
+    forbidden: Collection[int],
+    found: WorkflowAssessment | None,
+    *,
+    quiet: bool,
 ) -> tuple[WorkReport | None, RunOutcome]:
     """Run until no job is left, and print the outcome. `again`: the command that continues the run. `forbidden`: jobs
-    that must not run twice."""
+    that must not run twice. `found`: what planning has found, if it changes nothing."""
     before = workflow_queries.status(session, options.workflow)[0]
     report: WorkReport | None = None
     if any(before.counts.get(state) for state in _TO_DO):
@@ -152,7 +161,8 @@ def _worked(
     else:
         end_run(session, before.workflow.id)
     with reading_progress() as on_read:
-        outcome = run_outcome(session, before.workflow.id, report, on_read)
+        known = found if report is None else None
+        outcome = run_outcome(session, before.workflow.id, report, on_read, known)
     _show_outcome(session, outcome, report, again, forbidden)
     return report, outcome
 

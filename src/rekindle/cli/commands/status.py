@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.cli.options import json_option, read_duration, workflow_option
-from rekindle.cli.output import attempt_tables, terminal
+from rekindle.cli.output import terminal
 from rekindle.cli.output.pages import page_options, print_page_note
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import reconciled
@@ -141,6 +141,8 @@ def _details(one: WorkflowStatus, names: JobNames | None, *, several: bool) -> I
     if bar:
         yield f"  {bar}"
     if one.failures and names is not None:
+        from rekindle.cli.output import attempt_tables
+
         yield attempt_tables.failures_table(one.failures, names, indent=2, most=_KINDS)
     for line in lines:
         yield f"  {line}"

@@ -10,7 +10,7 @@ import click
 
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
-from rekindle.cli.options import json_option
+from rekindle.cli.options import JsonForm, json_option, json_rows_options
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.pages import page_options, print_page_note, print_table
 from rekindle.cli.output.revisions import draw_diff
@@ -58,8 +58,8 @@ def workflows() -> None:
 @click.command("list")
 @click.option("--archived", is_flag=True, help="Include archived workflows.")
 @page_options
-@json_option
-def list_workflows(archived: bool, page: PageRequest, as_json: bool) -> None:
+@json_rows_options
+def list_workflows(archived: bool, page: PageRequest, as_json: JsonForm | None) -> None:
     """List the workflows of the store.
 
     \b
@@ -68,7 +68,7 @@ def list_workflows(archived: bool, page: PageRequest, as_json: bool) -> None:
     """
     with opened() as session:
         if as_json:
-            json_output.emit_list(answers.workflows_list(session, page, archived=archived))
+            json_output.emit_list(answers.workflows_list(session, page, archived=archived), as_json)
             return
         found = workflow_queries.workflows(session, archived)
     if not found:

@@ -6,15 +6,18 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from rekindle.domain.errors import RekindleError, SpecError
 
-_ROWS = 100
-"""Rows of a document that are written at once."""
+if TYPE_CHECKING:
+    from rekindle.cli.options import JsonForm
+
+_ROWS = 500
+"""Rows that are written at once."""
 
 
 printed = 0
@@ -40,21 +43,45 @@ def emit_error(kind: str, message: str, hint: str, code: int, error: RekindleErr
     emit({**(error.document or {} if error is not None else {}), "error": about})
 
 
-def emit_list(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def emit_list(document: Mapping[str, Sequence[Mapping[str, Any]]], form: JsonForm = "document") -> None:
     """Print a document that is one list, one row a line."""
     for key, rows in document.items():
-        emit_rows(key, rows)
+        emit_rows(key, rows, form)
 
 
-def emit_rows(key: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print the document `{key: [rows]}`, one row a line, without holding all rows in memory."""
+def emit_rows(key: str, rows: Iterable[Mapping[str, Any]], form: JsonForm = "document") -> None:
+    """Print rows as `emit_texts` does."""
+    emit_texts(key, map(_encoded, rows), form)
+
+
+def emit_texts(key: str, rows: Iterable[str], form: JsonForm) -> None:
+    """Print rows, each given as JSON text in one line, without holding all rows in memory: the document `{key: [rows]}`
+    with a row a line, or only the rows."""
     global printed
-    rows, before = iter(rows), f'{{"{key}": ['
-    printed += 1
-    while block := [_encoded(row) for row in islice(rows, _ROWS)]:
+    rows, printed = iter(rows), printed + 1
+    if form == "lines":
+        while block := list(islice(rows, _ROWS)):
+            click.echo("\n".join(block))
+        return
+    before = f'{{"{key}": ['
+    while block := list(islice(rows, _ROWS)):
         click.echo(before + ",\n".join(block), nl=False)
         before = ",\n"
     click.echo("]}" if before == ",\n" else before + "]}")
+
+
+def emit_with_rows(document: Mapping[str, Any], key: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a document whose `key`, an empty list, has these rows, without holding all rows in memory."""
+    global printed
+    printed += 1
+    before, _, after = json.dumps(document).partition(f'"{key}": []')
+    click.echo(f'{before}"{key}": [', nl=False)
+    comma = ""
+    rows = iter(rows)
+    while block := [_encoded(row) for row in islice(rows, _ROWS)]:
+        click.echo(comma + ",\n".join(block), nl=False)
+        comma = ",\n"
+    click.echo("]" + after)
 
 
 def _encoded(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from rekindle.presentation import plans, words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun.plan import PlannedJob, RerunPlan
+    from rekindle.domain.rerun.plan import PlannedJob, PlannedJobs, RerunPlan
     from rekindle.domain.texts.name_sets import NameIndex
     from rekindle.engine.session import Session
     from rekindle.presentation.plans import TreeLine
@@ -59,13 +59,13 @@ def plan_index(session: Session, plan: RerunPlan) -> Names:
     """Return a function that returns the names of all jobs of the plan's workflows. They are read once, if at all."""
     from rekindle.engine.queries.workflow_queries import name_index
 
-    return functools.cache(lambda: name_index(session, [job.id for job in plan.jobs]))
+    return functools.cache(lambda: name_index(session, plan.jobs.ids))
 
 
 def _draw_overwritten(plan: RerunPlan, verbose: bool) -> None:
     """Print the files that are overwritten: their number or, if there are few, their paths; with `verbose` one a
     line."""
-    head = "saves and overwrites" if any(job.saves for job in plan.jobs) else "overwrites"
+    head = "saves and overwrites" if plan.jobs.total(lambda job: bool(job.saves)) else "overwrites"
     paths = [words.one_line(path) for path in plan.overwrites]
     if verbose:
         draw_section(head, paths, None, "file")
@@ -120,7 +120,7 @@ def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
 
 
 def _draw_jobs(
-    jobs: Sequence[PlannedJob],
+    jobs: PlannedJobs,
     children: Mapping[int, Sequence[int]],
     index: Names,
     retired: Collection[int],
@@ -139,7 +139,7 @@ def _draw_jobs(
         Column("WHY", cut="end"),
     ]
     click.echo(terminal.table(columns, [_cells(line, index, retired) for line in shown]))
-    printed = sum(len(line.jobs) for line in shown if not line.again)
+    printed = sum(line.number for line in shown if not line.again)
     _more(len(jobs), printed, "job")
 
 
@@ -150,9 +150,8 @@ _OTHERS = 36
 def _cells(line: TreeLine, index: Names, retired: Collection[int]) -> tuple[str, ...]:
     if line.again:
         return ("", line.name, "", "", "", "see above")
-    first = line.jobs[0]
     name, ids = plans.line_cells(line, terminal_columns() - _OTHERS, index)
-    return (ids, name, *plans.job_cells(first, first.id in retired, line.lead))
+    return (ids, name, *line.cells(retired))
 
 
 def _more(number: int, most: int | None, thing: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ class RunReports:
 
     def __init__(self, junit: Path | None = None, server: Server | None = None) -> None:
         self._junit, self._server = junit, server
-        self._token, self._sections = secrets.token_hex(8), 0
+        self._token, self._sections = os.urandom(8).hex(), 0
 
     @property
     def is_asked_for(self) -> bool:

@@ -211,7 +211,7 @@ def print_next_steps(session: Session, report: WorkReport, workflow: str | None,
 
 def again_line(session: Session, workflow: str | None, state: State, again: str) -> str:
     """Return `again`, the command that runs the jobs in `state` again, or what to do if all must not run twice."""
-    found = [one.workflow for one in workflow_queries.status(session, workflow, specs=False) if one.counts.get(state)]
+    found = [one for one in workflow_queries.chosen(session, workflow) if one.counts.get(state)]
     if found and all(job_queries.is_every_rerun_forbidden(session, one.id, state) for one in found):
         return waits.run_twice(found[0].source)
     return again

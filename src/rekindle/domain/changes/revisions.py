@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from rekindle.domain.changes.differences import Difference, differing_keys, parameter_differences, template_differences
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, planned_jobs, seal_plan
 from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import NOT_SET, format_value, mask_field
@@ -138,6 +138,44 @@ class RevisedJob(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...]
 
 
+_Stored = TypeVar("_Stored")
+_Defined = TypeVar("_Defined")
+
+
+def pair_by_name(
+    stored: Iterable[tuple[str, _Stored]], defined: Iterable[tuple[str, _Defined]]
+) -> Iterator[tuple[_Stored | None, _Defined | None]]:
+    """Yield what has the same name in both, and at the end, in order, what has no counterpart. Names are there once.
+
+    Memory grows with how far two of one name are apart, not with their number: most revisions keep the order of jobs.
+    """
+    left: dict[str, _Stored] = {}
+    right: dict[str, _Defined] = {}
+    ones, others = iter(stored), iter(defined)
+    one, other = next(ones, None), next(others, None)
+    while one is not None or other is not None:
+        if one is not None and other is not None and one[0] == other[0]:
+            yield one[1], other[1]
+            one, other = next(ones, None), next(others, None)
+        elif one is not None and one[0] in right:
+            yield one[1], right.pop(one[0])
+            one = next(ones, None)
+        elif other is not None and other[0] in left:
+            yield left.pop(other[0]), other[1]
+            other = next(others, None)
+        else:
+            if one is not None:
+                left[one[0]] = one[1]
+                one = next(ones, None)
+            if other is not None:
+                right[other[0]] = other[1]
+                other = next(others, None)
+    for some in left.values():
+        yield some, None
+    for more in right.values():
+        yield None, more
+
+
 def revision_reason(kind: ReasonKind, revision: int, **detail: Any) -> Reason:
     """Return the reason of a job in the plan of a revision."""
     return Reason(kind, {"revision": revision, **detail})
@@ -161,7 +199,7 @@ def revision_plan(
         )
         for job in sorted(jobs, key=lambda job: job.id)
     )
-    return seal_plan(RerunPlan(tuple(planned), warnings=warnings))
+    return seal_plan(RerunPlan(planned_jobs(planned), warnings=warnings))
 
 
 _MISSING = object()

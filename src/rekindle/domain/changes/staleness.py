@@ -7,7 +7,6 @@ variables count only if the definition uses them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from rekindle.domain.changes.template_uses import functions_called, outer_variab
 from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import RefusedJob, UnknownWord
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, planned_jobs, seal_plan
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import mask_field
 from rekindle.domain.texts.substitution import Reference, find_references
@@ -276,6 +275,8 @@ def result_digest(attempt: int, result: str | None, outputs: Iterable[FileConten
     made = sorted((one.name, one.digest) for one in outputs)
     if result is None and not made:
         return f"{OPAQUE_PREFIX}{attempt}"
+    import hashlib
+
     return hashlib.blake2b(json.dumps([result, made]).encode(), digest_size=16).hexdigest()
 
 
@@ -313,7 +314,7 @@ def decide_acceptance(jobs: Sequence[Job], found: Mapping[int, Assessment]) -> A
             current.append(job.id)
         else:
             accepted.append(_accepted_job(job, found[job.id].reasons))
-    return Acceptance(seal_plan(RerunPlan(tuple(accepted), refused=tuple(refused))), tuple(current))
+    return Acceptance(seal_plan(RerunPlan(planned_jobs(accepted), refused=tuple(refused))), tuple(current))
 
 
 def _refuse(job: Job, found: Assessment | None) -> str:

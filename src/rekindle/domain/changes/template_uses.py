@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rekindle.domain.errors import RekindleError, UnknownWord
 from rekindle.domain.texts.commandline import compile_command
 from rekindle.domain.texts.namedfiles import NamedFile, named_files
-from rekindle.domain.texts.shellscripts import LATER
+from rekindle.domain.texts.shellscripts import LATER, variables_named
 from rekindle.domain.texts.substitution import find_references
 
 if TYPE_CHECKING:
@@ -65,6 +65,21 @@ def files_in_commands(
             for item in _known_items(step.each, items):
                 add(step.run, step.shell, {**scope, "item": json.loads(item)})
     return list(dict.fromkeys(found))
+
+
+def commands_are_fixed(steps: Sequence[Step]) -> bool:
+    """Return whether the words of all commands are the same for each attempt: they hold neither references nor
+    variables."""
+    for step in steps:
+        try:
+            line = None if step.run is None else compile_command(step.run, step.shell)
+        except RekindleError:
+            return False
+        if step.each is not None or (
+            line is not None and (line.references or any(map(variables_named, line.words({})[0])))
+        ):
+            return False
+    return True
 
 
 def _known_items(each: Each, items: Callable[[Each], Sequence[str] | None]) -> Sequence[str]:

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionSet, retire_sets
 from rekindle.domain.graph import descendants, nearest_start
-from rekindle.domain.rerun.plan import JobGraph, JobView, PlannedJob, Reason, ReasonKind, RolledBackActions
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RolledBackActions
 from rekindle.domain.rerun.request import Downstream, How
 from rekindle.domain.rerun.resolve import keep_next_attempt
+from rekindle.domain.rerun.views import JobGraph, JobTable, JobView
 from rekindle.domain.states import ACTIVE, State
 
 
@@ -31,7 +32,7 @@ class ReachedJobs(msgspec.Struct, frozen=True):
 
 
 def find_reached_jobs(
-    views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream], cut_short: Mapping[int, int]
+    views: JobTable, graph: JobGraph, roots: Mapping[int, Downstream], cut_short: Mapping[int, int]
 ) -> ReachedJobs:
     """Return the jobs downstream of `roots`. `cut_short`: jobs below a root with `none` that are reset because they are
     running (see `running_children`)."""
@@ -40,27 +41,26 @@ def find_reached_jobs(
     def below(children: Mapping[int, Sequence[int]], *ways: Downstream) -> dict[int, int]:
         return nearest_start(children, [job for job, way in roots.items() if way in ways])
 
-    everything, reached = below(resets, "all"), below(resets, "all", "changed")
-    forbidden = {job: root for job, root in reached.items() if views[job].runs_once}
-    reset = {job: root for job, root in reached.items() if job not in forbidden}
-    upstream = {**{job: root for job, root in cut_short.items() if job not in roots}, **reset}
+    everything = below(resets, "all")
+    reached = below(resets, "all", "changed") if "changed" in roots.values() else everything
+    once = views.having(lambda view: view.runs_once)
+    forbidden = {job: reached[job] for job in once if job in reached}
+    reset = {job: root for job, root in reached.items() if job not in forbidden} if forbidden else reached
+    upstream = {**{job: root for job, root in cut_short.items() if job not in roots}, **reset} if cut_short else reset
     beside = below(graph.children, "none").items()
     unreset = {**{job: root for job, root in beside if job not in upstream and job not in roots}, **forbidden}
-    reusable = frozenset(reset.keys() - everything.keys() - roots.keys())
+    reusable = frozenset(reset.keys() - everything.keys() - roots.keys()) if reached is not everything else frozenset()
     return ReachedJobs(upstream, reusable, unreset, frozenset(forbidden))
 
 
-def reset_children(views: Mapping[int, JobView], graph: JobGraph) -> Mapping[int, Sequence[int]]:
+def reset_children(views: JobTable, graph: JobGraph) -> Mapping[int, Sequence[int]]:
     """Return the children of each job to which a reset spreads: all, but none of a job that must not run twice. That
     job keeps its results, so the jobs below it need no others."""
-    if not any(view.runs_once for view in views.values()):
-        return graph.children
-    return {job: () if job in views and views[job].runs_once else found for job, found in graph.children.items()}
+    once = views.having(lambda view: view.runs_once)
+    return {**graph.children, **dict.fromkeys(once, ())} if once else graph.children
 
 
-def jobs_left_to_check(
-    views: Mapping[int, JobView], graph: JobGraph, asked: Mapping[int, How], stale: Container[int]
-) -> list[int]:
+def jobs_left_to_check(views: JobTable, graph: JobGraph, asked: Mapping[int, How], stale: Container[int]) -> list[int]:
     """Return the jobs requested only for being stale, below other requested jobs whose rerun may make them current
     again, for instance by restoring a missing file. They run only if they are still stale then."""
     plain = How(downstream="changed", keep_modified=True)
@@ -82,45 +82,43 @@ def _is_complete(view: JobView) -> bool:
     return view.attempt is not None and view.attempt.state is State.COMPLETED
 
 
-def running_children(views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream]) -> dict[int, int]:
+def running_children(views: JobTable, graph: JobGraph, roots: Mapping[int, Downstream]) -> dict[int, int]:
     """Return the running children of jobs requested with `none`, each with the first such parent."""
     found: dict[int, int] = {}
     for job in sorted(job for job, way in roots.items() if way == "none"):
         for child in graph.children.get(job, ()):
-            if views[child].state in ACTIVE:
+            if views.kind(child).state in ACTIVE:
                 found.setdefault(child, job)
     return found
 
 
 def find_disturbing(
-    views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream], disturbed: Callable[[JobView], bool]
+    views: JobTable, graph: JobGraph, roots: Mapping[int, Downstream], disturbed: Callable[[JobView], bool]
 ) -> dict[int, str]:
     """Return the jobs whose rerun would reset a running job, or with `none` remove what a running job uses, each with
     an explanation. Nothing is changed under a running process. `disturbed`: whether a running job counts."""
-
-    def is_disturbed(job: int) -> bool:
-        return views[job].state in ACTIVE and disturbed(views[job])
-
+    running = views.having(lambda view: view.state in ACTIVE and disturbed(view))
+    if not running:
+        return {}
     starts = [job for job, way in roots.items() if way != "none"]
     below = nearest_start(reset_children(views, graph), starts)
-    active = [job for job in below if is_disturbed(job)]
-    walked = {job for job in below if not views[job].runs_once} if active else ()
+    active = [job for job in below if job in running]
+    walked = {job for job in below if not views.kind(job).runs_once} if active else ()
     met = nearest_start(graph.parents, active, within={*starts, *walked}) if active else {}
     found = {job: met[job] for job in starts if job in met}
     for job in roots.keys() - set(starts):
-        running = [child for child in _dependents(views, graph, job) if is_disturbed(child)]
-        if running:
-            found[job] = min(running)
-    return {job: _explain_disturbing(views[running], views[job]) for job, running in found.items()}
+        if uses := running & _dependents(views, graph, job):
+            found[job] = min(uses)
+    return {job: _explain_disturbing(views[user], views[job]) for job, user in found.items()}
 
 
-def _dependents(views: Mapping[int, JobView], graph: JobGraph, job: int) -> set[int]:
+def _dependents(views: JobTable, graph: JobGraph, job: int) -> set[int]:
     """Return the jobs that depend on a job, including those with `when: finished` that started because an unreachable
     job was between."""
     below = nearest_start(graph.children, [job])
-    idle = {child for child in below if views[child].attempt is None and not views[child].when_finished}
+    idle = {child for child in below if (kind := views.kind(child)).attempt is None and not kind.when_finished}
     past = {child for one in {job, *idle} for child in graph.children.get(one, ())}
-    return {*graph.children.get(job, ()), *(child for child in past if views[child].when_finished)}
+    return {*graph.children.get(job, ()), *(child for child in past if views.kind(child).when_finished)}
 
 
 def _explain_disturbing(active: JobView, view: JobView) -> str:
@@ -141,7 +139,7 @@ _NAMED = 5
 class DynamicRollback(msgspec.Struct, frozen=True):
     """The planner's input after the rollback of dynamic actions."""
 
-    views: Mapping[int, JobView]
+    views: JobTable
     graph: JobGraph
     taken: tuple[RolledBackActions, ...] = ()
     # jobs outside the plan that become free -> the job whose set had stopped them
@@ -152,24 +150,17 @@ class DynamicRollback(msgspec.Struct, frozen=True):
         """The jobs that are retired."""
         return {job for one in self.taken for job in one.retires}
 
-    def explained(self, jobs: Iterable[PlannedJob]) -> tuple[PlannedJob, ...]:
-        """Add a reason to the planned jobs that only become free. Their next attempts stay unchanged."""
-        return tuple(self._freed(job) if job.id in self.freed else job for job in jobs)
-
-    def running(self, jobs: Iterable[PlannedJob]) -> tuple[PlannedJob, ...]:
-        """Return the planned jobs that will run again."""
-        retired = self.retired
-        return tuple(job for job in jobs if job.id not in retired)
-
-    def warnings(self, jobs: Iterable[PlannedJob]) -> Iterable[str]:
-        """Describe the action sets that stay in force although their job runs again, and those rolled back."""
+    def warnings(self, jobs: Container[int]) -> Iterable[str]:
+        """Describe the action sets of these jobs that stay in force although their job runs again, and those rolled
+        back."""
         gone = {one.attempt for one in self.taken}
-        sets = [view.action_set for job in jobs if (view := self.views[job.id]).action_set is not None]
+        acting = sorted(job for job in self.views.having(lambda view: view.action_set is not None) if job in jobs)
+        sets = [one for job in acting if (one := self.views[job].action_set) is not None]
         stays = [one for one in sets if one.attempt not in gone]
         for one in stays[:_NAMED]:
             done = _describe_set(one, self.views)
             yield (
-                f"`{self.views[one.job].name}` (attempt {one.attempt}) had {done}: that stays until its next success "
+                f"`{self.views.name(one.job)}` (attempt {one.attempt}) had {done}: that stays until its next success "
                 "replaces it; --undo-dynamic takes it back now"
             )
         if len(stays) > _NAMED:
@@ -177,27 +168,30 @@ class DynamicRollback(msgspec.Struct, frozen=True):
             yield f"{more} more jobs of this plan had dynamic actions, which stay until their next success"
         for one in [one for one in sets if one.attempt in gone][:_NAMED]:
             done = _describe_set(one, self.views)
-            yield f"what `{self.views[one.job].name}` (attempt {one.attempt}) had done goes: {done}"
+            yield f"what `{self.views.name(one.job)}` (attempt {one.attempt}) had done goes: {done}"
 
-    def _freed(self, job: PlannedJob) -> PlannedJob:
-        view, by = self.views[job.id], self.freed[job.id]
-        reason = Reason(ReasonKind.DYNAMIC, {"job": by, "name": self.views[by].name})
-        return keep_next_attempt(replace(job, reasons=(*job.reasons, reason)), view)
+    def explained(self, job: PlannedJob) -> PlannedJob:
+        """Return a planned job; one that only becomes free with that reason, and with its next attempt unchanged."""
+        if job.id not in self.freed:
+            return job
+        by = self.freed[job.id]
+        reason = Reason(ReasonKind.DYNAMIC, {"job": by, "name": self.views.name(by)})
+        return keep_next_attempt(replace(job, reasons=(*job.reasons, reason)), self.views[job.id])
 
 
-def roll_back_actions(views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, How]) -> DynamicRollback:
+def roll_back_actions(views: JobTable, graph: JobGraph, roots: Mapping[int, How]) -> DynamicRollback:
     """Roll back the action sets of the jobs requested with `undo_dynamic`, of all their
     descendants, and of every job that is retired with them."""
     undone = {job for job, how in roots.items() if how.undo_dynamic}
     below = descendants(reset_children(views, graph), undone)
-    scope = undone | {job for job in below if not views[job].runs_once}
-    sets = {job: view.action_set for job in scope if (view := views[job]).action_set is not None}
+    scope = undone | {job for job in below if not views.kind(job).runs_once}
+    sets = {job: one for job in scope if (one := views.kind(job).action_set) is not None}
     if not sets:
         return DynamicRollback(views, graph)
     retired, _ = retire_sets(sets.values(), sets)
     removed = set(retired)
     taken = tuple(
-        RolledBackActions(one.attempt, job, views[job].name, tuple(sorted(one.added)), len(one.patches))
+        RolledBackActions(one.attempt, job, views.name(job), tuple(sorted(one.added)), len(one.patches))
         for job, one in sorted(sets.items())
     )
     released = {
@@ -206,7 +200,7 @@ def roll_back_actions(views: Mapping[int, JobView], graph: JobGraph, roots: Mapp
         for patch in one.patches
         if _holds_for_reason(views, patch.job, patch.content)
     }
-    now = {**views, **{job: replace(views[job], held=None) for job in released}}
+    now = views.with_views({job: replace(views[job], held=None) for job in released})
     return DynamicRollback(
         now, _remove_edges(graph, sets.values(), removed), taken, _freed(views, sets, scope | set(roots))
     )
@@ -237,8 +231,7 @@ def _remove_edges(graph: JobGraph, sets: Iterable[ActionSet], retired: Collectio
         return (parent, child) not in gone and parent not in retired and child not in retired
 
     return JobGraph(
-        {parent: [child for child in found if stays(parent, child)] for parent, found in graph.children.items()},
-        {child: [parent for parent in found if stays(parent, child)] for child, found in graph.parents.items()},
+        {parent: [child for child in found if stays(parent, child)] for parent, found in graph.children.items()}
     )
 
 

@@ -1,115 +1,26 @@
-"""What planning a rerun reads and returns: views of jobs and edges; the plan, with its JSON form and its digest. The
-decisions are in `planner`."""
+"""What planning a rerun returns: the plan, whose jobs are sets of jobs that it changes alike. The decisions are in
+`planner`, what they read in `views`, the JSON form in `plan_json`."""
 
 from __future__ import annotations
 
 import enum
+import heapq
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any, TypeVar, overload
 
 import msgspec
-from msgspec.structs import asdict, astuple, replace
+from msgspec.structs import astuple, replace
 
-from rekindle.domain.definition import Resources
 from rekindle.domain.errors import RefusedJob
-from rekindle.domain.next_attempt import (
-    DEFAULT_NEXT_ATTEMPT,
-    NextAttempt,
-    next_attempt_to_json,
-    next_attempt_values,
-)
-from rekindle.domain.rerun.request import Workdir
+from rekindle.domain.next_attempt import ATTEMPT_FIELDS, DEFAULT_NEXT_ATTEMPT, NextAttempt
+from rekindle.domain.rerun.views import OWN
 from rekindle.domain.states import State
-from rekindle.domain.subtasks import KnownSubtask
 
-if TYPE_CHECKING:
-    from rekindle.domain.actions import ActionSet  # noqa: TC004  a JobView is never decoded
-
-_ANY = Resources()
-
-
-class StepView(msgspec.Struct, frozen=True):
-    """A step of an attempt."""
-
-    position: int
-    name: str
-    state: State
-    kept_from: int | None = None
-
-
-class FanOutView(msgspec.Struct, frozen=True):
-    """A fan-out step: the subtasks of the live attempt, and the current items."""
-
-    step: int  # position
-    known: tuple[KnownSubtask, ...] = ()
-    now: tuple[str, ...] | None = None  # None: the items are known only when the step starts
-    changed: frozenset[str] = frozenset()  # completed items (JSON texts) whose files have changed
-
-
-class AttemptView(msgspec.Struct, frozen=True):
-    """The live attempt of a job."""
-
-    id: int
-    state: State
-    cause: str | None = None
-    steps: tuple[StepView, ...] = ()
-    # candidates for the folder with the results of its steps; the first that exists is used
-    folders: tuple[str, ...] = ()
-    started: bool = True  # False: it ended before any of its processes started
-
-
-class JobView(msgspec.Struct, frozen=True):
-    """A job in the planner's input. The input has the selected jobs, their descendants, and the parents of both."""
-
-    id: int
-    name: str
-    state: State
-    version: int
-    steps: tuple[str, ...] = ()  # names of the latest definition's steps, in order
-    held: str | None = None
-    canceled: bool = False
-    retired: bool = False
-    unmet: int = 0
-    attempt: AttemptView | None = None  # the live attempt
-    next: NextAttempt = DEFAULT_NEXT_ATTEMPT
-    outputs: tuple[str, ...] = ()  # declared by the latest definition
-    archived_workflow: bool = False
-    workdir: Workdir = "project"
-    directory: str = ""  # the project's folder, absolute
-    binding: str = "{}"  # JSON text: the matrix values
-    resources: Resources = _ANY  # of the job's template
-    params: Mapping[str, Any] = msgspec.field(default_factory=dict)  # of the latest revision
-    env: Mapping[str, str] = msgspec.field(default_factory=dict)  # of the job's template
-    declared: tuple[str, ...] = ()  # the unrendered texts of `outputs`
-    action_set: ActionSet | None = None  # the dynamic actions in force
-    added: bool = False  # by a dynamic action
-    fan_outs: tuple[FanOutView, ...] = ()  # of the latest definition, in order; read if a rerun may resume one
-    last: int | None = None  # the newest attempt; read if no attempt is live
-    aggregate: bool = False
-    when_finished: bool = False  # its parents need only be finished, not completed
-    given_up: bool = False  # of a job that is only a parent: it failed, was canceled, or is unreachable
-    template: int = 0  # the row of the definition in this view
-    source: AttemptView | None = None  # the attempt named by the request to resume from
-    recovered: bool = False  # the job runs again because its attempt was lost, without a user's request
-    rerun_forbidden: str = ""  # why the job must not run twice; "": it may
-
-    @property
-    def runs_once(self) -> bool:
-        """Whether the job must not run again: reruns are forbidden, and its live attempt has started."""
-        return bool(self.rerun_forbidden) and self.attempt is not None and self.attempt.started
-
-    @property
-    def runs_whenever(self) -> bool:
-        """Whether the job runs again whenever anything it needs has run. Its attempts are never reused."""
-        return self.aggregate or self.when_finished
-
-
-class JobGraph(msgspec.Struct, frozen=True):
-    """Edges: `children[parent]` and `parents[child]`, both complete for the jobs that a plan changes."""
-
-    children: Mapping[int, Sequence[int]]
-    parents: Mapping[int, Sequence[int]]
+Key = TypeVar("Key")
 
 
 class ReasonKind(enum.StrEnum):
@@ -196,6 +107,233 @@ class PlannedJob(msgspec.Struct, frozen=True):
     releases: bool = False
 
 
+class Columns(msgspec.Struct, frozen=True):
+    """The values in which the jobs of a set differ. OWN: none."""
+
+    ids: Sequence[int]
+    names: Sequence[str]
+    versions: Sequence[int]
+    attempts: Sequence[int]  # that the change stands for
+    near: Sequence[int]  # the job that the change stands for in reasons
+    near_names: Mapping[int, str]
+
+
+class JobSet(msgspec.Struct, frozen=True):
+    """Jobs that a plan changes alike: `change`, and a column of each value in which they differ, by id.
+
+    `change` is a planned job without id, name and version. OWN stands for the attempt in `attempts`, and in the detail
+    of reasons of the kinds in NEAR also for the job in `near`, whose name `near_names` has."""
+
+    change: PlannedJob
+    ids: array[int]
+    names: list[str]
+    versions: array[int]
+    attempts: array[int]
+    near: array[int]
+    near_names: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[PlannedJob]:
+        return map(self.job, range(len(self.ids)))
+
+    def job(self, at: int) -> PlannedJob:
+        """Return the planned job at a position."""
+        change, own, near = self.change, self.attempts[at], self.near[at]
+        reasons, archives, following = change.reasons, change.archives, change.next
+        if own != OWN:
+            archives, following = (own,) if archives == (OWN,) else archives, following.with_attempt(OWN, own)
+        if own != OWN or near != OWN:
+            reasons = tuple(_with_own(reason, own, near, self.near_names) for reason in reasons)
+        return replace(
+            change,
+            id=self.ids[at],
+            name=self.names[at],
+            version=self.versions[at],
+            reasons=reasons,
+            archives=archives,
+            next=following,
+        )
+
+    def divided(self, key: Callable[[int], Key]) -> Iterable[tuple[Key, JobSet]]:
+        """Return the jobs as sets of those with one key, each with the key."""
+        parts: dict[Key, list[int]] = {}
+        for at, job in enumerate(self.ids):
+            parts.setdefault(key(job), []).append(at)
+        for found, places in parts.items():
+            names, near_names = [self.names[at] for at in places], self.near_names
+            ids, versions, attempts, near = (
+                [column[at] for at in places] for column in (self.ids, self.versions, self.attempts, self.near)
+            )
+            yield found, set_of(self.change, Columns(ids, names, versions, attempts, near, near_names))
+
+    @property
+    def key(self) -> str:
+        """The change as text: sets of a plan have different ones."""
+        return change_text(self.change)
+
+
+def set_of(change: PlannedJob, columns: Columns) -> JobSet:
+    """Return the set of jobs with these columns, by id."""
+    return JobSet(
+        change,
+        array("q", columns.ids),
+        list(columns.names),
+        array("q", columns.versions),
+        array("q", columns.attempts),
+        array("q", columns.near),
+        {job: columns.near_names.get(job, f"job {job}") for job in set(columns.near) if job != OWN},
+    )
+
+
+def change_text(change: PlannedJob) -> str:
+    """Return a change as text; equal for equal changes."""
+    return json.dumps(astuple(change), default=astuple, separators=(",", ":"), sort_keys=True, check_circular=False)
+
+
+NEAR = (ReasonKind.UPSTREAM, ReasonKind.STAYS)
+"""The kinds of reasons whose detail names the nearest selected job."""
+
+_OWN_DETAIL = (ReasonKind.CANCELS, ReasonKind.REUSE)
+"""The kinds of reasons whose detail may name the job's own attempt."""
+
+
+def _with_own(reason: Reason, own: int, near: int, names: Mapping[int, str]) -> Reason:
+    """Return a reason of a set as it is for one job."""
+    if reason.kind in NEAR and reason.detail.get("job") == OWN:
+        return Reason(reason.kind, {"job": near, "name": names.get(near, str(near))})
+    if reason.kind in _OWN_DETAIL and reason.detail.get("attempt") == OWN:
+        return Reason(reason.kind, {**reason.detail, "attempt": own})
+    return reason
+
+
+def _alike(job: PlannedJob) -> tuple[PlannedJob, int, tuple[int, str]]:
+    """Return what a planned job has in common with others, its own attempt (OWN: none), and the nearest selected job
+    with its name (OWN: none)."""
+    named = (*job.archives[:1], *(getattr(job.next, name) for name in ATTEMPT_FIELDS))
+    own = next((one for one in named if one is not None), OWN)
+    near = next(((one.detail["job"], one.detail["name"]) for one in job.reasons if one.kind in NEAR), (OWN, ""))
+    reasons = tuple(
+        Reason(one.kind, {"job": OWN})
+        if one.kind in NEAR and (one.detail["job"], one.detail["name"]) == near
+        else Reason(one.kind, {**one.detail, "attempt": OWN})
+        if one.kind in _OWN_DETAIL and one.detail["attempt"] == own
+        else one
+        for one in job.reasons
+    )
+    archives = (OWN,) if job.archives == (own,) else job.archives
+    following = job.next.with_attempt(own, OWN)
+    return (
+        replace(job, id=0, name="", version=0, reasons=reasons, archives=archives, next=following),
+        own,
+        near,
+    )
+
+
+class PlannedJobs(Sequence[PlannedJob]):
+    """The jobs of a plan, by id. They are held as sets, and listed one by one on demand."""
+
+    def __init__(self, sets: Iterable[JobSet] = ()) -> None:
+        self.sets = tuple(sorted(sets, key=lambda one: one.ids[0]))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sets))
+
+    def __iter__(self) -> Iterator[PlannedJob]:
+        return iter(self.sets[0]) if len(self.sets) == 1 else heapq.merge(*self.sets, key=lambda job: job.id)
+
+    @overload
+    def __getitem__(self, at: int) -> PlannedJob: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[PlannedJob, ...]: ...
+    def __getitem__(self, at: int | slice) -> PlannedJob | tuple[PlannedJob, ...]:
+        if isinstance(at, slice):
+            return tuple(self.sets[number].job(position) for _, number, position in self._places[at])
+        _, number, position = self._places[at]
+        return self.sets[number].job(position)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PlannedJobs):
+            return self.sets == other.sets
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"PlannedJobs({list(self)!r})"
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the jobs, in order."""
+        return sorted(job for one in self.sets for job in one.ids)
+
+    def total(self, holds: Callable[[PlannedJob], bool]) -> int:
+        """Return the number of jobs whose change is so. `holds` reads no value in which the jobs of a set differ."""
+        return sum(len(one) for one in self.sets if holds(one.change))
+
+    def having(self, holds: Callable[[PlannedJob], bool]) -> PlannedJobs:
+        """Return the jobs whose change is so. `holds` reads no value in which the jobs of a set differ."""
+        return PlannedJobs(one for one in self.sets if holds(one.change))
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int, int]]:
+        """By position, the id, the number of the set and the position in it."""
+        return sorted(
+            (job, number, position) for number, one in enumerate(self.sets) for position, job in enumerate(one.ids)
+        )
+
+
+class JobSets:
+    """Collects planned jobs into sets."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, tuple[PlannedJob, list[Columns]]] = {}
+
+    def add(self, first: PlannedJob, columns: Columns) -> bool:
+        """Add jobs that are planned alike, given the plan of the first one and their columns, by id. Return False, and
+        add none, if the plan names another attempt, or another job in reasons, than the columns do: the jobs are not
+        alike then. A single job is always added."""
+        change, own, (near, name) = _alike(first)
+        single = len(columns.ids) == 1
+        if not single and (own not in (OWN, columns.attempts[0]) or near not in (OWN, columns.near[0])):
+            return False
+        none = [OWN] * len(columns.ids)
+        kept = Columns(
+            columns.ids,
+            columns.names,
+            columns.versions,
+            none if own == OWN else [own] if single else columns.attempts,
+            none if near == OWN else [near] if single else columns.near,
+            {} if near == OWN else {near: name} if single else columns.near_names,
+        )
+        self._parts.setdefault(change_text(change), (change, []))[1].append(kept)
+        return True
+
+    def collected(self) -> PlannedJobs:
+        """Return the jobs."""
+        return PlannedJobs(self._set(change, parts) for change, parts in self._parts.values())
+
+    @staticmethod
+    def _set(change: PlannedJob, parts: list[Columns]) -> JobSet:
+        if len(parts) == 1:
+            return set_of(change, parts[0])
+        names: dict[int, str] = {}
+        for one in parts:
+            names.update(one.near_names)
+        columns = (zip(one.ids, one.names, one.versions, one.attempts, one.near, strict=True) for one in parts)
+        ids, own_names, versions, attempts, near = zip(*sorted(chain.from_iterable(columns)), strict=True)
+        return set_of(change, Columns(ids, own_names, versions, attempts, near, names))
+
+
+def planned_jobs(jobs: Iterable[PlannedJob]) -> PlannedJobs:
+    """Return planned jobs as sets."""
+    sets = JobSets()
+    for job in jobs:
+        sets.add(job, Columns([job.id], [job.name], [job.version], [OWN], [OWN], {}))
+    return sets.collected()
+
+
 class ExpectedCost(msgspec.Struct, frozen=True):
     """The expected cost of a plan, from earlier attempts: see `costs`."""
 
@@ -229,7 +367,7 @@ class RerunPlan(msgspec.Struct, frozen=True):
     - `digest`: plans that do the same have equal ones. `reads`: (job, version) of unchanged jobs, which must still
       match when the plan is applied."""
 
-    jobs: tuple[PlannedJob, ...]
+    jobs: PlannedJobs
     refused: tuple[RefusedJob, ...] = ()
     warnings: tuple[str, ...] = ()
     expected: ExpectedCost = ExpectedCost()
@@ -268,98 +406,17 @@ class RerunRecord(msgspec.Struct, frozen=True):
         return self.request.get("by")
 
 
-def plan_to_json(plan: RerunPlan) -> dict[str, Any]:
-    """Return the whole plan as a JSON object. `plan_from_json` decodes it to an equal plan."""
-    return {
-        "digest": plan.digest,
-        "jobs": [_job_to_json(job) for job in plan.jobs],
-        "refused": [_refused_to_json(job) for job in plan.refused],
-        "warnings": list(plan.warnings),
-        "expected": asdict(plan.expected),
-        "overwrites": list(plan.overwrites),
-        "reads": [list(read) for read in plan.reads],
-        "dynamic": [_taken_to_json(one) for one in plan.dynamic],
-    }
-
-
-def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
-    """Decode a plan encoded by `plan_to_json`; other keys are ignored.
-
-    Raise KeyError, TypeError, ValueError or msgspec.ValidationError if the document is not a plan, or ValueError if its
-    digest does not match."""
-    plan = RerunPlan(
-        jobs=tuple(_job_from_json(job) for job in document["jobs"]),
-        refused=tuple(
-            RefusedJob(job["id"], job["name"], job["why"], job.get("kind", "")) for job in document["refused"]
-        ),
-        warnings=tuple(document["warnings"]),
-        expected=ExpectedCost(**document["expected"]),
-        overwrites=tuple(document["overwrites"]),
-        reads=tuple((job, version) for job, version in document["reads"]),
-        dynamic=tuple(rolled_back_from_json(one) for one in document.get("dynamic", ())),
-    )
-    sealed = seal_plan(plan)
-    if sealed.digest != document["digest"]:
-        raise ValueError("the plan has been altered: its digest differs")
-    return sealed
-
-
 def seal_plan(plan: RerunPlan) -> RerunPlan:
     """Return the plan with its digest: 32 hexadecimal digits over all other fields except the expected cost, which
     varies while other jobs run."""
     from hashlib import blake2b  # loads OpenSSL
 
-    values = astuple(replace(plan, digest="", expected=ExpectedCost()))
-    text = json.dumps(values, default=astuple, separators=(",", ":"), sort_keys=True, check_circular=False)
-    return replace(plan, digest=blake2b(text.encode(), digest_size=16).hexdigest())
-
-
-def _taken_to_json(one: RolledBackActions) -> dict[str, Any]:
-    return {
-        "attempt": one.attempt,
-        "job": one.job,
-        "name": one.name,
-        "retires": list(one.retires),
-        "patches": one.patches,
-    }
-
-
-def rolled_back_from_json(one: Mapping[str, Any]) -> RolledBackActions:
-    """Decode a set of rolled-back actions from a plan's JSON."""
-    return RolledBackActions(one["attempt"], one["job"], one["name"], tuple(one["retires"]), one["patches"])
-
-
-def _refused_to_json(job: RefusedJob) -> dict[str, Any]:
-    return {"id": job.id, "name": job.name, "why": job.why, **({"kind": job.kind} if job.kind else {})}
-
-
-def _job_to_json(job: PlannedJob) -> dict[str, Any]:
-    """Return a planned job as JSON. The keys of its next attempt are beside its own."""
-    document = asdict(job)
-    del document["next"]
-    return {
-        **document,
-        "before": job.before.label,
-        "after": job.after.label,
-        "reasons": [{"kind": reason.kind.value, **reason.detail} for reason in job.reasons],
-        "archives": list(job.archives),
-        "keeps": list(job.keeps),
-        "changes": [asdict(change) for change in job.changes],
-        "saves": list(job.saves),
-        **next_attempt_to_json(job.next),
-    }
-
-
-def _job_from_json(document: Mapping[str, Any]) -> PlannedJob:
-    values = {name: document[name] for name in PlannedJob.__struct_fields__ if name != "next"}
-    values |= {
-        "before": State[document["before"].upper()],
-        "after": State[document["after"].upper()],
-        "reasons": [_reason_values(reason) for reason in document["reasons"]],
-        "next": next_attempt_values(document),
-    }
-    return msgspec.convert(values, PlannedJob)
-
-
-def _reason_values(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {"kind": document["kind"], "detail": {key: value for key, value in document.items() if key != "kind"}}
+    digest = blake2b(digest_size=16)
+    values = astuple(replace(plan, jobs=PlannedJobs(), digest="", expected=ExpectedCost()))
+    digest.update(json.dumps([values[1:], len(plan.jobs.sets)], default=astuple, separators=(",", ":")).encode())
+    for one in plan.jobs.sets:
+        digest.update(one.key.encode())
+        for column in (one.ids, one.versions, one.attempts, one.near):
+            digest.update(column.tobytes())
+        digest.update(json.dumps([one.names, sorted(one.near_names.items())]).encode())
+    return replace(plan, digest=digest.hexdigest())

@@ -6,7 +6,7 @@ already waiting is named too; nothing of it is archived."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from operator import itemgetter
 
@@ -26,7 +26,16 @@ from rekindle.domain.rerun.downstream import (
     roll_back_actions,
     running_children,
 )
-from rekindle.domain.rerun.plan import JobGraph, JobView, PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import (
+    Columns,
+    JobSets,
+    PlannedJob,
+    PlannedJobs,
+    Reason,
+    ReasonKind,
+    RerunPlan,
+    seal_plan,
+)
 from rekindle.domain.rerun.request import (
     RESET_HOLD,
     Downstream,
@@ -47,6 +56,7 @@ from rekindle.domain.rerun.resolve import (
     with_definition,
 )
 from rekindle.domain.rerun.start import BEGINNING
+from rekindle.domain.rerun.views import OWN, JobGraph, JobTable, JobView
 from rekindle.domain.states import ACTIVE, ENDED, ENDED_BADLY, State, derive_state
 from rekindle.domain.texts.display import list_names
 
@@ -79,27 +89,27 @@ def plan_rerun(
     `exists` tells whether a path exists. `why` has the reasons for which requested jobs are stale: with `changed`, such
     a job below another requested job may be reused. `earlier` has the views of jobs with the definition they may be
     pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
-    roots, refused = _find_roots(views, graph, requests, earlier, exists)
-    for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, why):
+    table = JobTable.of(views)
+    roots, refused = _find_roots(table, graph, requests, earlier, exists)
+    for job in jobs_left_to_check(table, graph, {job: root.how for job, root in roots.items()}, why):
         del roots[job]
     downstream = _downstream(roots)
-    reached = find_reached_jobs(views, graph, downstream, running_children(views, graph, downstream))
-    saving = any(how.keep_outputs for how in requests.hows.values())
-    rollback = roll_back_actions(views, graph, {job: root.how for job, root in roots.items()})
+    reached = find_reached_jobs(table, graph, downstream, running_children(table, graph, downstream))
+    saving = any(how.keep_outputs for how, _ in requests.by_how())
+    rollback = roll_back_actions(table, graph, {job: root.how for job, root in roots.items()})
     builder = PlanBuilder(rollback, earlier, roots, reached, exists, saving, why)
-    jobs = rollback.explained(builder.planned())
-    running = rollback.running(jobs)
+    jobs = builder.planned()
     return seal_plan(
         RerunPlan(
             jobs=jobs,
             refused=tuple(
-                RefusedJob(job, views[job].name, refused[job], FORBIDDEN if views[job].runs_once else "")
+                RefusedJob(job, table.name(job), refused[job], FORBIDDEN if table.kind(job).runs_once else "")
                 for job in sorted(refused)
                 if job not in reached.upstream
             ),
-            warnings=(*builder.warnings(refused), *rollback.warnings(jobs)),
-            expected=expected_cost(running, rollback.views, rollback.graph, past),
-            overwrites=builder.overwrites(running),
+            warnings=(*builder.warnings(refused), *rollback.warnings(builder.changed)),
+            expected=expected_cost(jobs, rollback.retired, rollback.views, rollback.graph, past),
+            overwrites=builder.overwrites(jobs),
             reads=builder.reads(),
             dynamic=rollback.taken,
         )
@@ -118,11 +128,11 @@ def find_refused(
     earlier: Mapping[int, JobView] = NO_PINNED_VIEWS,
 ) -> dict[int, str]:
     """Return the requested jobs that `plan_rerun` would refuse, with the reasons."""
-    return _find_roots(views, graph, requests, earlier, exists)[1]
+    return _find_roots(JobTable.of(views), graph, requests, earlier, exists)[1]
 
 
 def _find_roots(
-    views: Mapping[int, JobView],
+    views: JobTable,
     graph: JobGraph,
     requests: Requests,
     earlier: Mapping[int, JobView],
@@ -137,26 +147,33 @@ def _find_roots(
 
 
 def _resolve_requests(
-    views: Mapping[int, JobView],
+    views: JobTable,
     graph: JobGraph,
     requests: Requests,
     earlier: Mapping[int, JobView],
     exists: Exists,
 ) -> tuple[dict[int, SelectedJob], dict[int, str]]:
     """Return the requested jobs, in order: those that can run again, with resolved options, and those refused, with the
-    reason."""
+    reason. Jobs that are alike and can run again are resolved once, unless that gives a warning with a name."""
     roots: dict[int, SelectedJob] = {}
     refused: dict[int, str] = {}
+    alike: dict[tuple[int, int], SelectedJob] = {}
     for job, how in sorted(requests.hows.items(), key=itemgetter(0)):
-        view = views.get(job)
-        if view is None:
+        if job not in views:
             raise NotFound(f"no such job: {job}", hint="`rekindle jobs list` names them")
+        key = views.rows[job][0], id(how)
+        if key in alike and job not in requests.conflicts:
+            roots[job] = alike[key]
+            continue
+        view = views[job]
         refusal = _refusal(views, graph, view, how) or requests.conflicts.get(job)
         resolved = refusal or _resolve_one(view, how, earlier, exists)
         if isinstance(resolved, str):
             refused[job] = resolved
-        else:
-            roots[job] = SelectedJob(how, resolved)
+            continue
+        roots[job] = SelectedJob(how, resolved, job)
+        if not resolved.warning and how.attempt is None and pinned_attempt(view, how) is None:
+            alike[key] = roots[job]
     return roots, refused
 
 
@@ -165,7 +182,7 @@ def _downstream(roots: Mapping[int, SelectedJob]) -> dict[int, Downstream]:
     return {job: root.how.downstream for job, root in roots.items() if resets_downstream(root.how)}
 
 
-def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, how: How) -> str:
+def _refusal(views: JobTable, graph: JobGraph, view: JobView, how: How) -> str:
     if view.archived_workflow:
         return "its workflow is archived"
     if view.retired:
@@ -187,8 +204,8 @@ def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, how: 
     if view.state is State.READY and not (view.recovered or _waits_for_retry(view) or _drops_resume_point(view, how)):
         return f"it {_still_to_run(view)}: it is ready"
     if view.state is State.WAITING:
-        undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views[parent])]
-        needs = list_names(views[parent].name for parent in undone)
+        undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views.kind(parent))]
+        needs = list_names(views.name(parent) for parent in undone)
         return f"it {_still_to_run(view)}: it is waiting" + (f" for {needs}" if needs else "")
     return ""
 
@@ -241,14 +258,17 @@ StaleReasons = Mapping[int, tuple[Reason, ...]]
 
 
 class SelectedJob(msgspec.Struct, frozen=True):
-    """A requested job: its options, and the options as resolved for it."""
+    """A requested job: its options, and the options as resolved for `job`, the first of those that are alike."""
 
     how: How
     resolved: ResolvedRequest
+    job: int
 
 
 class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
-    """Derive a plan from the resolved requests and the jobs they reach."""
+    """Derive a plan from the resolved requests and the jobs they reach.
+
+    Jobs that are alike (of one kind, requested alike, reached alike, with as many unmet needs) are planned once."""
 
     rollback: DynamicRollback
     earlier: Mapping[int, JobView]  # views with the definition that a job may be pinned to
@@ -259,7 +279,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     why: StaleReasons
 
     @property
-    def views(self) -> Mapping[int, JobView]:
+    def views(self) -> JobTable:
         """The jobs after the rollback of dynamic actions."""
         return self.rollback.views
 
@@ -283,28 +303,91 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         """The jobs that are written but not reset: released jobs, and jobs with more unmet needs than before."""
         unreset = self.reached.unreset
         above = self.reset if unreset else ()
-        ends = (child for job in above for child in self.graph.children.get(job, ()) if child in unreset)
-        lenient = (job for job in self.reached.unreset if self.views[job].when_finished)
-        moved = {job for job in {*ends, *lenient} if self._unmet(self.views[job]) != self.views[job].unmet}
+        moved = {child for job in above for child in self.graph.children.get(job, ()) if child in unreset}
+        moved |= {job for job in unreset if self.views.kind(job).when_finished}
+        moved = {job for job in moved if self._unmet.get(job, 0) != self.views[job].unmet}
         return (moved | self.asked.keys()) - self.reset
+
+    @cached_property
+    def changed(self) -> set[int]:
+        """The jobs of the plan."""
+        return self.reset | self.unreset_jobs
 
     @cached_property
     def _rolled_back(self) -> set[int]:
         """The jobs whose actions are rolled back, and the jobs retired with them."""
         return {one.job for one in self.rollback.taken} | self.rollback.retired
 
-    def planned(self) -> tuple[PlannedJob, ...]:
+    def planned(self) -> PlannedJobs:
         """Return the planned jobs, by id."""
-        every = sorted(self.reset | self.unreset_jobs)
-        return tuple(
-            (self._plan_unreset if job in self.unreset_jobs else self._plan_reset)(self.views[job]) for job in every
+        sets = JobSets()
+        for jobs in self._alike():
+            columns = self._columns(jobs)
+            planned = sets.add(self._plan(jobs[0]), columns)
+            if not planned:
+                for job in jobs:
+                    sets.add(self._plan(job), self._columns([job]))
+        return sets.collected()
+
+    def _alike(self) -> Iterable[list[int]]:
+        """Return the jobs that are alike, each list by id."""
+        rows, unmet, upstream = self.views.rows, self._unmet, self.reached.upstream
+        alone, below = self._alone, upstream.keys() - self.asked.keys()
+        ways = {near: id(self.asked[near].how) if near in self.asked else None for near in set(upstream.values())}
+        alike: dict[object, list[int]] = {}
+        for job in sorted(below - alone):
+            key = rows[job][0], unmet.get(job, 0), ways[upstream[job]], job in self.reached.reusable
+            if key in alike:
+                alike[key].append(job)
+            else:
+                alike[key] = [job]
+        for job in sorted(self.changed - below - alone):
+            near = upstream.get(job, self.reached.unreset.get(job))
+            above = None if near is None else self.asked.get(near)
+            asked = id(self.asked.get(job)), id(above and above.how)
+            found = near is None, job in upstream, job in self.unreset_jobs, job in self.reached.reusable
+            alike.setdefault((rows[job][0], unmet.get(job, 0), asked, found), []).append(job)
+        return [*alike.values(), *([job] for job in sorted(alone & self.changed))]
+
+    def _columns(self, jobs: list[int]) -> Columns:
+        """Return the columns of planned jobs."""
+        rows, upstream, unreset = self.views.rows, self.reached.upstream, self.reached.unreset
+        near = [upstream.get(job, unreset.get(job, OWN)) for job in jobs]
+        names = {job: rows[job][1] for job in set(near) if job != OWN}
+        found = [rows[job] for job in jobs]
+        return Columns(
+            jobs, [row[1] for row in found], [row[2] for row in found], [row[3] for row in found], near, names
         )
 
-    def _plan_reset(self, view: JobView) -> PlannedJob:
+    @cached_property
+    def _alone(self) -> set[int]:
+        """The jobs with reasons, or saved outputs, of their own."""
+        alone = {*self.why, *self.rollback.freed, *self._rolled_back}
+        if self.saving:
+            alone |= self.views.having(lambda view: bool(view.declared or view.outputs)) | self.earlier.keys()
+        return alone
+
+    def _plan(self, job: int) -> PlannedJob:
+        """Plan one job."""
+        view = self.views[job]
+        return self.rollback.explained(self._plan_unreset(view) if job in self.unreset_jobs else self._plan_reset(view))
+
+    def _resolved(self, view: JobView) -> ResolvedRequest | None:
+        """Return the options of a requested job, as resolved for it; None for another job."""
         root = self.roots.get(view.id)
-        start = root.resolved.start if root else BEGINNING
-        unmet = self._unmet(view)
-        next_attempt = self._next_attempt(view, root)
+        if root is None:
+            return None
+        if root.job == view.id:
+            return root.resolved
+        resolved = _resolve_one(view, root.how, self.earlier, self.exists)
+        assert not isinstance(resolved, str), f"{view.name} is not like job {root.job}: {resolved}"
+        return resolved
+
+    def _plan_reset(self, view: JobView) -> PlannedJob:
+        root, resolved = self.roots.get(view.id), self._resolved(view)
+        start = resolved.start if resolved else BEGINNING
+        unmet = self._unmet.get(view.id, 0)
+        next_attempt = self._next_attempt(view, resolved)
         return PlannedJob(
             id=view.id,
             name=view.name,
@@ -312,12 +395,12 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             before=view.state,
             after=derive_state(None, False, unmet),
             start=start.label,
-            reasons=self._reasons(view),
+            reasons=self._reasons(view, resolved),
             archives=(view.attempt.id,) if view.attempt else (),
             keeps=start.keeps,
             unmet=unmet,
             next=next_attempt,
-            changes=root.resolved.changes if root else (),
+            changes=resolved.changes if resolved else (),
             saves=self._saves(view, next_attempt),
             holds=root.how.hold if root else None,
             releases=self._is_released(view),
@@ -325,7 +408,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
 
     def _plan_unreset(self, view: JobView) -> PlannedJob:
         """Plan a job whose attempt, or next attempt, stays unchanged."""
-        unmet = self._unmet(view)
+        unmet = self._unmet.get(view.id, 0)
         job = PlannedJob(
             id=view.id,
             name=view.name,
@@ -333,28 +416,38 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             before=view.state,
             after=derive_state(view.attempt.state if view.attempt else None, view.canceled, unmet),
             start=BEGINNING.label,
-            reasons=self._reasons(view),
+            reasons=self._reasons(view, None),
             unmet=unmet,
             stays=True,
             releases=self._is_released(view),
         )
         return keep_next_attempt(job, view)
 
-    def _unmet(self, view: JobView) -> int:
-        parents = self.graph.parents.get(view.id, ())
-        hopeless = self._given_up if view.when_finished else ()
-        return sum(
-            parent not in hopeless and (parent in self.reset or not is_done(self.views[parent])) for parent in parents
-        )
+    @cached_property
+    def _unmet(self) -> dict[int, int]:
+        """The number of needs that are not met after the rerun, by job; jobs without any are left out."""
+        found: dict[int, int] = {}
+        undone = self.reset | self.views.having(lambda view: not is_done(view))
+        for parent, below in self.graph.children.items():
+            if parent in undone:
+                for child in below:
+                    found[child] = found.get(child, 0) + 1
+        for job in self._lenient:
+            parents = self.graph.parents.get(job, ())
+            found[job] = sum(parent in undone and parent not in self._given_up for parent in parents)
+        return found
+
+    @cached_property
+    def _lenient(self) -> set[int]:
+        return self.views.having(lambda view: view.when_finished)
 
     @cached_property
     def _given_up(self) -> set[int]:
         """The jobs that will not complete after the rerun."""
-        unchanged = [view for job, view in self.views.items() if job not in self.reset]
-        badly = {view.id for view in unchanged if view.given_up or view.state in ENDED_BADLY}
-        idle = self.reset | {view.id for view in unchanged if view.attempt is None and view.state is State.WAITING}
-        lenient = {view.id for view in self.views.values() if view.when_finished}
-        return unreachable_jobs(badly, idle - lenient, self.graph.children)
+        views, reset = self.views, self.reset
+        badly = views.having(lambda view: view.given_up or view.state in ENDED_BADLY) - reset
+        idle = views.having(lambda view: view.attempt is None and view.state is State.WAITING) | reset
+        return unreachable_jobs(badly, idle - self._lenient, self.graph.children)
 
     def _is_released(self, view: JobView) -> bool:
         return view.id in self.asked and mode_of(self.asked[view.id].how) is RequestMode.RELEASE
@@ -374,13 +467,13 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             return view.next.reuse_candidate
         return view.attempt.id if view.attempt.state is State.COMPLETED else None
 
-    def _next_attempt(self, view: JobView, root: SelectedJob | None) -> NextAttempt:
+    def _next_attempt(self, view: JobView, resolved: ResolvedRequest | None) -> NextAttempt:
         """Return the next attempt of a reset job. A descendant starts at the beginning, in a new folder, with its
         overrides kept."""
         pinned_to, candidate = self._pinned_to(view), self._reuse_candidate(view)
-        if root is None:
+        if resolved is None:
             return NextAttempt(overrides=view.next.overrides, pinned_to=pinned_to, reuse_candidate=candidate)
-        return replace(root.resolved.next, pinned_to=pinned_to, reuse_candidate=candidate)
+        return replace(resolved.next, pinned_to=pinned_to, reuse_candidate=candidate)
 
     def _saves(self, view: JobView, next_attempt: NextAttempt) -> tuple[str, ...]:
         """Return the existing outputs that the next attempt overwrites, if outputs are to be saved."""
@@ -390,62 +483,72 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         view = with_definition(view, next_attempt.pinned_to, self.earlier)
         return tuple(path for _, path in overwritten(next_attempt, view, self.exists))
 
-    def overwrites(self, jobs: Iterable[PlannedJob]) -> tuple[str, ...]:
+    def overwrites(self, jobs: PlannedJobs) -> tuple[str, ...]:
         """Return the existing outputs of earlier attempts that will be overwritten, saved or not."""
-        named = (overwritten(job.next, self._as_planned(job), self.exists) for job in jobs if job.archives)
-        return tuple(dict.fromkeys(path for paths in named for path, _ in paths))
+        writing = self.views.having(lambda view: bool(view.declared or view.outputs)) | self.earlier.keys()
+        writing -= self.rollback.retired
+        changes = {job: one.change for one in jobs.sets if one.change.archives for job in one.ids if job in writing}
+        paths = (path for job in sorted(changes) for path in self._overwritten(job, changes[job].next))
+        return tuple(dict.fromkeys(paths))
 
-    def _as_planned(self, job: PlannedJob) -> JobView:
-        return with_definition(self.views[job.id], job.next.pinned_to, self.earlier)
+    def _overwritten(self, job: int, following: NextAttempt) -> Iterable[str]:
+        view = with_definition(self.views[job], following.pinned_to, self.earlier)
+        return (path for path, _ in overwritten(following, view, self.exists))
 
-    def _reasons(self, view: JobView) -> tuple[Reason, ...]:
+    def _reasons(self, view: JobView, resolved: ResolvedRequest | None) -> tuple[Reason, ...]:
         reasons = []
-        root = self.roots.get(view.id)
-        if root is not None:
+        if resolved is not None:
             cause = view.attempt.cause if view.attempt else None
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
         if view.id in self.reset and view.state in ACTIVE and view.attempt is not None:
             reasons.append(Reason(ReasonKind.CANCELS, {"attempt": view.attempt.id, "state": view.state.label}))
         reasons += self.why.get(view.id, ())
-        if root is not None and (more := root.resolved.start.reason) is not None:
+        if resolved is not None and (more := resolved.start.reason) is not None:
             reasons.append(more)
         if self._is_released(view):
             reasons.append(Reason(ReasonKind.RELEASED, {"held": view.held}))
         upstream = self.reached.upstream.get(view.id)
         if upstream is not None:
-            reasons.append(Reason(ReasonKind.UPSTREAM, {"job": upstream, "name": self.views[upstream].name}))
+            reasons.append(Reason(ReasonKind.UPSTREAM, {"job": upstream, "name": self.views.name(upstream)}))
         elif view.id in self.reached.unreset and not self._is_released(view):
             if view.id in self.reached.forbidden:
                 reasons.append(Reason(ReasonKind.FORBIDDEN, {"reason": view.rerun_forbidden}))
             parent = self.reached.unreset[view.id]
             kind = ReasonKind.STAYS if view.state in ENDED else ReasonKind.UPSTREAM
-            reasons.append(Reason(kind, {"job": parent, "name": self.views[parent].name}))
+            reasons.append(Reason(kind, {"job": parent, "name": self.views.name(parent)}))
         if (candidate := self._reuse_candidate(view)) is not None and view.id in self.reached.reusable:
             reasons.append(Reason(ReasonKind.REUSE, {"attempt": candidate}))
-        if root is not None and root.resolved.kept_by is not None:
-            reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": root.resolved.kept_by}))
+        if resolved is not None and resolved.kept_by is not None:
+            reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": resolved.kept_by}))
         return tuple(reasons)
 
     def reads(self) -> tuple[tuple[int, int], ...]:
         """Return the unchanged parents that the plan depends on, with their versions."""
-        every = self.reset | self.unreset_jobs
-        outside = {parent for job in every for parent in self.graph.parents.get(job, ())}
-        return tuple((job, self.views[job].version) for job in sorted(outside - every))
+        every = self.changed
+        outside = (
+            job for job, below in self.graph.children.items() if job not in every and not every.isdisjoint(below)
+        )
+        return tuple((job, self.views.version(job)) for job in sorted(outside))
+
+    def _named(self, among: Collection[int], holds: Callable[[JobView], bool]) -> list[str]:
+        """Return the names of the jobs among these whose kind is so, by id."""
+        return [self.views.name(job) for job in sorted(self.views.having(holds).intersection(among))]
 
     def warnings(self, refused: Mapping[int, str]) -> Iterable[str]:
         """Yield the warnings to show before the plan is applied. `refused` are selected jobs; those that run again
         anyway because an upstream job does are named here."""
-        upstream = self.reached.upstream
-        below = [self.views[job] for job in sorted(upstream)]
-        if held := [view.name for view in below if view.held is not None and not self._is_released(view)]:
+        upstream, views = self.reached.upstream, self.views
+        below = upstream.keys() - self.roots.keys()
+        released = self.asked.keys() - self.roots.keys()
+        if held := self._named(upstream.keys() - released, lambda view: view.held is not None):
             yield f"{list_names(held)} stay{'' if len(held) > 1 else 's'} held: release with rekindle release"
-        if revived := [view.name for view in below if view.state is State.CANCELED and view.id not in self.roots]:
+        if revived := self._named(below, lambda view: view.state is State.CANCELED):
             were = "were" if len(revived) > 1 else "was"
             yield f"{list_names(revived)} {were} canceled and will run again"
-        if lost := [view.name for view in below if view.next.keep_recovery is not None and view.id not in self.roots]:
+        if lost := self._named(below, lambda view: view.next.keep_recovery is not None):
             loses = "loses" if len(lost) == 1 else "lose"
             yield f"{list_names(lost)} {loses} the resume point that was kept: a job upstream runs again"
-        if canceled := [self.views[job].name for job in sorted(self.reset) if self.views[job].state in ACTIVE]:
+        if canceled := self._named(self.reset, lambda view: view.state in ACTIVE):
             run, are = ("run", "are") if len(canceled) > 1 else ("runs", "is")
             names = list_names(canceled)
             yield f"{names} {run} now and {are} canceled first: nothing that would disturb it starts before"
@@ -456,12 +559,12 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
                 yield root.resolved.warning
             if start.position and job in upstream:
                 yield (
-                    f"`{self.views[job].name}` starts at `{start.label}` and keeps {list_names(start.keeps)}, "
-                    f"though `{self.views[upstream[job]].name}`, which it needs, runs again"
+                    f"`{views.name(job)}` starts at `{start.label}` and keeps {list_names(start.keeps)}, "
+                    f"though `{views.name(upstream[job])}`, which it needs, runs again"
                 )
-        for view in below:
-            if view.id in refused and view.attempt is not None and view.held is None:
-                root_name = self.views[upstream[view.id]].name
+        for view in (views[job] for job in sorted(refused.keys() & upstream.keys())):
+            if view.attempt is not None and view.held is None:
+                root_name = views.name(upstream[view.id])
                 yield f"`{view.name}` runs from the beginning, because `{root_name}` runs again: {refused[view.id]}"
 
     def _stale_warnings(self) -> Iterable[str]:
@@ -472,8 +575,8 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
                 f"`{view.name}` must not run twice ({view.rerun_forbidden}): its {view.state.label} attempt stays"
                 f"{becomes}. Jobs that depend on this plan only by it stay too"
             )
-        below = (self.views[job] for job in sorted(self.reached.unreset) if job not in self.reached.forbidden)
-        if stale := [view.name for view in below if is_done(view)]:
+        below = self.reached.unreset.keys() - self.reached.forbidden
+        if stale := self._named(below, is_done):
             stay = "stays as it is, and becomes" if len(stale) == 1 else "stay as they are, and become"
             yield (
                 f"{list_names(stale)} {stay} stale if a job upstream changes: rekindle rerun --changed runs stale jobs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.graph import descendants
 from rekindle.domain.next_attempt import FolderReuse, NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides, resolve_amount
-from rekindle.domain.rerun.plan import JobGraph, JobView, OverrideChange, PlannedJob
+from rekindle.domain.rerun.plan import OverrideChange, PlannedJob
 from rekindle.domain.rerun.request import (
     FROM_BEGINNING,
     How,
@@ -28,6 +28,9 @@ from rekindle.domain.rerun.request import (
 from rekindle.domain.rerun.start import AFTER_LAST_STEP, BEGINNING, StartPoint, find_start_point
 from rekindle.domain.texts.display import did_you_mean, mask_field
 from rekindle.domain.texts.substitution import find_references, render_text
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.views import JobGraph, JobView
 
 Exists = Callable[[str], bool]
 """Return whether a file or folder exists at an absolute path."""

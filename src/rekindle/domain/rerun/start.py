@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.rerun.plan import AttemptView, FanOutView, JobView, Reason, ReasonKind, StepView
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, KEEP_MOST, How
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice, SubtaskDivision, divide_subtasks, format_ranges
 from rekindle.domain.texts.display import show_json_bytes
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.views import AttemptView, FanOutView, JobView, StepView
 
 
 class StartPoint(msgspec.Struct, frozen=True):

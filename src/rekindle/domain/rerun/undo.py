@@ -1,16 +1,19 @@
-"""Undo: the job pointers that a rerun changes, and whether they can be restored. States are derived from pointers."""
+"""Undo: the job pointers that a rerun changes, and what prevents restoring them. States are derived from pointers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import UndoRefused
 from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
-from rekindle.domain.rerun.plan import JobView, PlannedJob, SavedFile
-from rekindle.domain.states import State
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.plan import PlannedJob
+    from rekindle.domain.rerun.views import JobView
 
 
 class JobPointers(msgspec.Struct, frozen=True):
@@ -22,59 +25,42 @@ class JobPointers(msgspec.Struct, frozen=True):
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT
 
 
-class UndoView(msgspec.Struct, frozen=True):
-    """A job of a rerun, as undo reads it."""
+class UndoConflicts(msgspec.Struct, frozen=True):
+    """What may prevent undoing a rerun."""
 
-    id: int
-    name: str
-    version: int
-    state: State
-    attempt: int | None  # the live attempt now; not None: the job has started since the rerun
-    restore: JobPointers
-    restored_state: State | None  # of the restored attempt; None: no attempt is restored
-    archives: tuple[int, ...] = ()
-    later_reruns: tuple[int, ...] = ()  # newer reruns of the same job that are not undone
-    saved: tuple[SavedFile, ...] = ()  # the files that undo restores
-
-
-RestoredJob = tuple[int, int, JobPointers, tuple[int, ...]]
-"""(job, its current version, its restored pointers, the attempts that become live again)."""
+    started: Sequence[str]  # its jobs that have a live attempt other than the one it archived, by id
+    touched: Mapping[str, Sequence[int]]  # the newer reruns in force of its jobs, by name
 
 
 _NAMED = 5
 
 
-def decide_undo(views: Sequence[UndoView]) -> list[RestoredJob]:
-    """Return what to write for each job of a rerun, by id.
-
-    Raise UndoRefused, naming the jobs, if a later rerun in force touched any of them, or if any has started since."""
-    jobs = sorted(views, key=lambda view: view.id)
-    refuse_if_touched_later(jobs)
-    started = [view for view in jobs if view.attempt not in (None, view.restore.attempt)]
-    if started:
-        verb = "has" if len(started) == 1 else "have"
+def refuse_undo(conflicts: UndoConflicts) -> None:
+    """Raise UndoRefused, naming the jobs, if a later rerun in force touched any job of a rerun, or if any has started
+    since."""
+    refuse_if_touched_later(conflicts)
+    if conflicts.started:
+        verb = "has" if len(conflicts.started) == 1 else "have"
         raise UndoRefused(
-            f"{_names(started)} {verb} started since the rerun",
+            f"{_names(conflicts.started)} {verb} started since the rerun",
             hint="the earlier attempts are kept: rekindle attempts list",
         )
-    return [(view.id, view.version, view.restore, view.archives) for view in jobs]
 
 
-def refuse_if_touched_later(views: Sequence[UndoView]) -> None:
-    """Raise UndoRefused, naming the jobs, if a later rerun in force touched any of them. An accepted change has no
-    other check, since it resets nothing."""
-    later = [view for view in views if view.later_reruns]
-    if later:
-        newest = max(rerun for view in later for rerun in view.later_reruns)
+def refuse_if_touched_later(conflicts: UndoConflicts) -> None:
+    """Raise UndoRefused, naming the jobs, if a later rerun in force touched any job of a rerun. An accepted change has
+    no other check, since it resets nothing."""
+    if conflicts.touched:
+        newest = max(rerun for reruns in conflicts.touched.values() for rerun in reruns)
         raise UndoRefused(
-            f"rerun {newest} came later and touched {_names(later)}",
+            f"rerun {newest} came later and touched {_names([*conflicts.touched])}",
             hint=f"undo {newest} first: rekindle undo {newest}",
         )
 
 
-def _names(views: Sequence[UndoView]) -> str:
-    shown = ", ".join(f"`{view.name}`" for view in views[:_NAMED])
-    return shown if len(views) <= _NAMED else f"{shown} and {len(views) - _NAMED} more"
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def pointers_before(view: JobView) -> JobPointers:

@@ -7,7 +7,6 @@ Environment variables with a secret's name are shown as `***`."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -53,6 +52,8 @@ _NUMBERS: tuple[Callable[[str], object], ...] = (float, lambda text: int(text, 0
 def format_value(value: Any) -> str:
     """Format a JSON value: `5`, `true`, `null`, `[1, 2]`, `hello`. A text that looks like another value, or has
     invisible ends, is quoted: `"5"`, `"true"`, `""`."""
+    import json
+
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False, default=str)
     return json.dumps(value, ensure_ascii=False) if _ambiguous(value) else value
@@ -137,6 +138,8 @@ def mask_document(value: Any) -> Any:
 
 def mask_json_text(text: str) -> str:
     """Return the text of a JSON document with secrets masked. A text without secrets stays as written."""
+    import json
+
     document = json.loads(text)
     shown = mask_document(document)
     return (

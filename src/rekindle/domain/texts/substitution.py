@@ -5,8 +5,6 @@ other dollar (`$X`, `${X}`, `${X:-y}`, `$(…)`) belongs to the shell and is lef
 
 from __future__ import annotations
 
-import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -106,11 +104,15 @@ def format_word(value: Any) -> str:
     """Format a value: text unchanged, true/false, None as nothing, numbers as in Python, otherwise compact JSON."""
     if isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping | list | tuple):
+        import json
+
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
     return str(value)
 
@@ -144,6 +146,8 @@ def _reference(found: re.Match[str]) -> Reference | None:
     scope, rest, text = found["scope"], found["rest"], found[0]
     if rest is None:
         return Reference("item", (), found.start(), text) if scope == "item" else None
+    import unicodedata
+
     rest = unicodedata.normalize("NFC", rest)  # as the names in a spec are
     readable = _PATH.fullmatch(rest) is not None
     if scope in SCOPES:

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 def is_every_rerun_forbidden(session: Session, workflow: int, state: State) -> bool:
     """Return whether all jobs of a workflow in this state must not run twice."""
-    from rekindle.engine.staleness.stale_jobs import forbidden_reruns
-
     with session.store.read() as archive:
-        if not any(template.rerun_forbidden for _, template in archive.workflows.templates(workflow)):
+        if not archive.overviews.any_rerun_forbidden(workflow):
             return False
+        from rekindle.engine.staleness.stale_jobs import forbidden_reruns
+
         ids = archive.jobs.select(Compare("state", Op.EQ, state), workflow)
         return len(forbidden_reruns(archive, archive.jobs.get(ids))) == len(ids)
 

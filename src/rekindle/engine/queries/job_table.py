@@ -48,7 +48,7 @@ def job_table(session: Session, selection: Selection, page: JobPage) -> JobTable
         found = found[-page.limit :] if page.backwards else found[: page.limit]
         return JobTable(
             rows=jobs_in(archive, [number for _, number in found]),
-            total=_count(archive, chosen),
+            total=count_jobs(archive, chosen),
             first=found[0] if found else None,
             last=found[-1] if found else None,
             before=more if page.backwards else page.position is not None,
@@ -56,12 +56,12 @@ def job_table(session: Session, selection: Selection, page: JobPage) -> JobTable
         )
 
 
-def _count(archive: Snapshot, chosen: JobFilter) -> int:
-    """Return the number of chosen jobs. The store keeps that of a whole workflow."""
-    if chosen.workflow is not None and chosen.ids is None and chosen.where == AllOf():
-        found = archive.workflows.find(chosen.workflow)
-        return sum(found.counts.values()) if found else 0
-    return archive.jobs.count(chosen)
+def count_jobs(archive: Snapshot, chosen: JobFilter) -> int:
+    """Return the number of chosen jobs. The store keeps those of whole workflows."""
+    if chosen.ids is not None or chosen.where != AllOf():
+        return archive.jobs.count(chosen)
+    found = archive.workflows.listing() if chosen.workflow is None else [archive.workflows.find(chosen.workflow)]
+    return sum(sum(one.counts.values()) for one in found if one is not None)
 
 
 class JobWindow(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ def job_window(session: Session, chosen: JobFilter, near: int | None, above: int
             found += archive.job_pages.page(chosen, JobPage(position=(near - 1, near - 1), limit=below))
         ids = [number for _, number in found]
         before = _count_below(archive, chosen, ids[0]) if ids else 0
-        return JobWindow(jobs_in(archive, ids), before, _count(archive, chosen))
+        return JobWindow(jobs_in(archive, ids), before, count_jobs(archive, chosen))
 
 
 def _count_below(archive: Snapshot, chosen: JobFilter, job: int) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
 from rekindle.engine.queries import selections
-from rekindle.engine.queries.job_queries import workdirs_in
+from rekindle.engine.queries.job_queries import jobs_in, workdirs_in
+from rekindle.engine.queries.job_table import count_jobs
 from rekindle.engine.results import JobRow, PageRequest
 
 if TYPE_CHECKING:
@@ -21,17 +23,18 @@ if TYPE_CHECKING:
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.archive import Snapshot
+    from rekindle.store.queries import Row
 
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 _CHUNK_ROWS = 1_000
 """The number of attempts whose retries, folders and subtasks are read together."""
 
 
-class ListPage(msgspec.Struct, Generic[Row], frozen=True):
+class ListPage(msgspec.Struct, Generic[Item], frozen=True):
     """The rows of a page, which can be iterated once, and the number of rows of the whole list."""
 
-    rows: Iterator[Row]
+    rows: Iterator[Item]
     total: int
 
 
@@ -55,18 +58,41 @@ def jobs(
     chosen = selections.resolve_selection(session, selection, progress)
     with session.store.read() as archive:
         found = archive.jobs.listing(chosen, page.limit, page.offset)
-        yield ListPage(_job_rows(archive, found), archive.jobs.count(chosen))
+        yield ListPage(_job_rows(archive, found), count_jobs(archive, chosen))
+
+
+class AlikeJobs(msgspec.Struct, frozen=True):
+    """The jobs of a page, which can be iterated once, as rows of `rekindle.store.job_pages.JobPages.rows`. Jobs with
+    equal columns after the first OWN_COLUMNS are alike: one of them, from `get`, shows what their documents have in
+    common. Jobs in `single` are not like others."""
+
+    blocks: Iterator[Sequence[Row]]
+    single: Collection[int]
+    get: Callable[[Sequence[int]], list[JobRow]]
+
+
+@contextmanager
+def alike_jobs(
+    session: Session, selection: Selection, page: PageRequest, progress: ReadProgress | None = None
+) -> Iterator[AlikeJobs]:
+    """Yield a page of the jobs of a selection, by id, for documents. Rows are read within the block. NotFound as
+    `select`."""
+    chosen = selections.resolve_selection(session, selection, progress)
+    with session.store.read() as archive:
+        single = archive.subtasks.partial(None) | archive.queue.blocking_attempts(None).keys()
+        blocks = archive.job_pages.rows(chosen, page.limit, page.offset)
+        yield AlikeJobs(blocks, single, partial(jobs_in, archive))
 
 
 def _job_rows(archive: Snapshot, found: Iterator[tuple[str, Job, Attempt | None]]) -> Iterator[JobRow]:
-    partial, awaited = archive.subtasks.partial(None), archive.queue.blocking_attempts(None)
+    partly, awaited = archive.subtasks.partial(None), archive.queue.blocking_attempts(None)
     resources = archive.jobs.resources({})
     for workflow, job, live in found:
         takes = resources.get(job.resource_class)
         if takes is None:
             resources |= archive.jobs.resources([job.resource_class])
             takes = resources[job.resource_class]
-        yield JobRow(job, workflow, live, takes, job.id in partial, tuple(awaited.get(job.id, ())))
+        yield JobRow(job, workflow, live, takes, job.id in partly, tuple(awaited.get(job.id, ())))
 
 
 @contextmanager
@@ -94,9 +120,9 @@ def _attempt_rows(archive: Snapshot, found: Iterator[tuple[str, Attempt]]) -> It
         retried = archive.reruns.retried(sorted({one.job for one in several}))
         retries = {attempt: why for _, attempt, why in retried if attempt is not None}
         folders = workdirs_in(archive, several)
-        partial = archive.fingerprints.partial([one.id for one in several])
+        outputs = archive.fingerprints.partial([one.id for one in several])
         for name, one in chunk:
-            yield AttemptRow(one, name, folders[one.id], counts, retries, partial)
+            yield AttemptRow(one, name, folders[one.id], counts, retries, outputs)
 
 
 def reruns(session: Session, workflow: str | None, page: PageRequest) -> ListPage[tuple[RerunRecord, int]]:
@@ -107,9 +133,10 @@ def reruns(session: Session, workflow: str | None, page: PageRequest) -> ListPag
         return ListPage(iter(found), archive.reruns.count(number))
 
 
-def events(session: Session, workflow: str | None, page: PageRequest) -> ListPage[LoggedEvent]:
-    """Return a page of events, oldest first; `offset` skips the newest events."""
+@contextmanager
+def events(session: Session, workflow: str | None, page: PageRequest) -> Iterator[ListPage[LoggedEvent]]:
+    """Yield a page of events, oldest first; `offset` skips the newest events. Rows are read within the block."""
     number = None if workflow is None else selections.find_workflow(session, workflow).id
     with session.store.read() as archive:
-        found = archive.events.listing(number, 0, page.limit, page.offset)
-        return ListPage(iter(found), archive.events.count(number))
+        found = archive.events.page(number, 0, page.limit, page.offset)
+        yield ListPage(found, archive.events.count(number))

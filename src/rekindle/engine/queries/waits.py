@@ -65,7 +65,7 @@ def unfit(archive: Snapshot, runners: Sequence[Runner], room: Capacity | None = 
     """Return the unstarted jobs that ask for more than `room`, than every eligible living runner, or, without such a
     runner, than this machine has."""
     found = []
-    for one in archive.staleness.pending():
+    for one in archive.overviews.pending():
         lacks, runner = _never_fits(one.resources, _eligible_runners(runners, one.workflow), room)
         if lacks:
             found.append(UnfitJobs(one.workflow, one.ready, lacks, runner))

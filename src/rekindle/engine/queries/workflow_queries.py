@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import NotFound, SpecError
-from rekindle.domain.selection import Compare, Not, Op
 from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.presence import live_and_dead_runners
-from rekindle.engine.queries.selections import find_workflow_in
 from rekindle.engine.results import DeadRunner, JobNames, SpecState, UnfitJobs, WorkflowState, WorkflowStatus
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from rekindle.domain.models import LoggedEvent, Revision, Runner, Workflow
     from rekindle.domain.rerun.plan import RerunRecord
     from rekindle.domain.texts.name_sets import NameIndex
+    from rekindle.domain.verdicts import VerdictLevel
     from rekindle.engine.session import Session
     from rekindle.journal.batches import ElementWait
     from rekindle.store.archive import Snapshot
@@ -33,6 +32,22 @@ def workflows(session: Session, archived: bool = False) -> list[Workflow]:
     """Return all workflows, oldest first; archived ones only if `archived`."""
     with session.store.read() as archive:
         return archive.workflows.listing(archived)
+
+
+def chosen(session: Session, workflow: str | None) -> list[Workflow]:
+    """Return one workflow, or with None all that are not archived."""
+    with session.store.read() as archive:
+        return _chosen(archive, workflow)
+
+
+def _chosen(archive: Snapshot, workflow: str | None) -> list[Workflow]:
+    return [_found(archive, workflow)] if workflow else archive.workflows.listing()
+
+
+def _found(archive: Snapshot, workflow: str) -> Workflow:
+    from rekindle.engine.queries.selections import find_workflow_in
+
+    return find_workflow_in(archive, workflow)
 
 
 def templates(session: Session, workflow: int) -> list[JobTemplate]:
@@ -87,31 +102,31 @@ def names_of_groups(session: Session, groups: Iterable[Sequence[int]]) -> JobNam
 def expected_interval(session: Session, workflow: str, slots: int) -> float | None:
     """Return the expected seconds from one job's end to the next, for the jobs of a workflow that have not ended: their
     mean running time, of earlier attempts, divided by the slots. None if most have no history, or there are many."""
+    from rekindle.domain.selection import Compare, Not, Op
+
     waiting = Not(Compare("state", Op.IN, sorted(ENDED)))
     with session.store.read() as archive:
-        found = find_workflow_in(archive, workflow)
+        found = _found(archive, workflow)
         left = sum(number for state, number in found.counts.items() if state not in ENDED)
         if not 0 < left <= _INDEXED:
             return None
         jobs = archive.jobs.select(waiting, found.id)
-        past = archive.statistics.durations(jobs, (), slots)
-    times = [seconds for job in jobs if (seconds := past.jobs.get(job, past.alike.get(job))) is not None]
+        times = archive.statistics.expected_seconds(jobs)
     return sum(times) / len(times) / slots if 2 * len(times) > len(jobs) else None
 
 
 def status(session: Session, workflow: str | None = None, *, specs: bool = True) -> list[WorkflowStatus]:
     """Return the status of each workflow, or of one. Reads counts, not jobs. Without `specs`, spec files are not
     compared."""
-    from rekindle.engine.queries.waits import unfit
-
     with session.store.read() as archive:
-        chosen = [find_workflow_in(archive, workflow)] if workflow else archive.workflows.listing()
-        runners = live_and_dead_runners(archive, session.clock())
-        delayed = archive.queue.delayed(session.clock())
-        oversized = unfit(archive, runners[0])
-        waits = _element_waits(session, runners)
-        found = [_status(session, archive, one, runners, delayed.get(one.id, 0), oversized, waits) for one in chosen]
+        every, now = _chosen(archive, workflow), session.clock()
+        shared = _shared(session, archive, now, any(map(_has_unstarted, every)))
+        found = [_status(archive, one, shared, now) for one in every]
     return [replace(one, spec=spec_state(one.workflow)) for one in found] if specs else found
+
+
+def _has_unstarted(workflow: Workflow) -> bool:
+    return any(workflow.counts.get(state) for state in (State.WAITING, State.READY))
 
 
 def labels(session: Session, workflows: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
@@ -159,40 +174,66 @@ def _element_waits(
     return Counter(read_waits(session.store.folder).values())
 
 
-def _status(
-    session: Session,
-    archive: Snapshot,
-    workflow: Workflow,
-    runners: tuple[Sequence[Runner], Sequence[DeadRunner]],
-    delayed: int,
-    oversized: Sequence[UnfitJobs],
-    element_waits: Mapping[ElementWait, int],
-) -> WorkflowStatus:
+class _Shared(msgspec.Struct, frozen=True):
+    """What is read for all workflows together: counts by workflow, and runners."""
+
+    runners: tuple[Runner, ...]
+    dead_runners: tuple[DeadRunner, ...]
+    delayed: Mapping[int, int]
+    leaving: Mapping[int, int]
+    overtaken: Mapping[int, int]
+    verdicts: Mapping[int, Mapping[VerdictLevel, int]]
+    with_canaries: Collection[int]
+    unfit: Sequence[UnfitJobs]
+    element_waits: Mapping[ElementWait, int]
+
+
+def _shared(session: Session, archive: Snapshot, now: float, unstarted: bool) -> _Shared:
+    runners, overviews = live_and_dead_runners(archive, now), archive.overviews
+    oversized: Sequence[UnfitJobs] = ()
+    if unstarted:
+        from rekindle.engine.queries.waits import unfit
+
+        oversized = unfit(archive, runners[0])
+    return _Shared(
+        tuple(runners[0]),
+        tuple(runners[1]),
+        overviews.delayed(now),
+        overviews.leaving(),
+        overviews.overtaken(),
+        overviews.verdicts(),
+        overviews.with_canaries(),
+        oversized,
+        _element_waits(session, runners),
+    )
+
+
+def _status(archive: Snapshot, workflow: Workflow, shared: _Shared, now: float) -> WorkflowStatus:
     counts = {state: n for state, n in workflow.counts.items() if n}
     first, last = archive.workflows.span(workflow.id)
     seconds = None
     if first is not None:
         running = any(counts.get(state) for state in ACTIVE)
-        seconds = max(0.0, (session.clock() if running or last is None else last) - first)
+        seconds = max(0.0, (now if running or last is None else last) - first)
     held = archive.jobs.count_held(workflow.id) if counts.get(State.READY) else {}
-    leaving = archive.queue.count_archived_active(workflow.id)
+    leaving, number = shared.leaving.get(workflow.id, 0), workflow.id
     return WorkflowStatus(
         workflow=workflow,
         state="running" if leaving else workflow_state(counts, sum(held.values())),
         counts=counts,
         seconds=seconds,
-        failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
-        quarantined=quarantined_jobs(archive, workflow.id, session.clock()) if counts.get(State.FAILED) else (),
-        runners=tuple(runners[0]),
-        dead_runners=tuple(runners[1]),
+        failures=tuple(archive.attempts.failures(number)) if counts.get(State.FAILED) else (),
+        quarantined=quarantined_jobs(archive, number, now) if counts.get(State.FAILED) else (),
+        runners=shared.runners,
+        dead_runners=shared.dead_runners,
         held=held,
-        delayed=delayed,
+        delayed=shared.delayed.get(number, 0),
         leaving=leaving,
-        found=archive.attempts.count_verdicts(workflow.id) if counts.get(State.COMPLETED) else {},
-        canaries=tuple(archive.canaries.of_workflow(workflow.id)),
-        overtaken=archive.jobs.count_overtaken(workflow.id) if len(counts) > 1 and counts.get(State.COMPLETED) else 0,
-        unfit=tuple(one for one in oversized if one.workflow == workflow.id),
-        element_waits=element_waits,
+        found=shared.verdicts.get(number, {}),
+        canaries=tuple(archive.canaries.of_workflow(number)) if number in shared.with_canaries else (),
+        overtaken=shared.overtaken.get(number, 0),
+        unfit=tuple(one for one in shared.unfit if one.workflow == number),
+        element_waits=shared.element_waits,
     )
 
 
@@ -256,7 +297,7 @@ def digest_of(content: bytes) -> str:
 def reruns(session: Session, workflow: str | None = None) -> list[tuple[RerunRecord, int]]:
     """Return applied reruns, newest first, each with the number of its jobs."""
     with session.store.read() as archive:
-        return archive.reruns.listing(find_workflow_in(archive, workflow).id if workflow else None)
+        return archive.reruns.listing(_found(archive, workflow).id if workflow else None)
 
 
 def rerun(session: Session, number: int) -> RerunRecord:
@@ -284,7 +325,7 @@ def reuse_checks(session: Session, rerun: int) -> dict[int, dict[str, Any]]:
 def events(session: Session, workflow: str | None = None) -> list[LoggedEvent]:
     """Return the recorded events, oldest first."""
     with session.store.read() as archive:
-        return archive.events.listing(find_workflow_in(archive, workflow).id if workflow else None)
+        return archive.events.listing(_found(archive, workflow).id if workflow else None)
 
 
 class RemainingWork(msgspec.Struct, frozen=True):

@@ -57,7 +57,7 @@ def accept(
             raise PlanRefused(f"nothing can be accepted: {refusal_reasons(plan.refused)}", refused=plan.refused)
         return AcceptedChanges(None, plan, decided.current)
     attempts = {job.id: job.attempt for job in jobs}
-    found = measured.bases(contents, [job.id for job in plan.jobs])
+    found = measured.bases(contents, plan.jobs.ids)
     bases = {attempt: basis for job, basis in found.items() if (attempt := attempts[job]) is not None}
     now = session.clock()
     with session.store.write() as archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -44,10 +45,10 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
                 over.append(job.id)
             elif job.state in ACTIVE:
                 active.append(job)
-                changes.add(job)
+                changes.add(job.id, job.workflow)
             elif not job.retired:
                 moves.append(_cancel_move(job))
-                changes.add(job)
+                changes.add(job.id, job.workflow)
         idle = [move.job for move in moves]
         archive.jobs.cancel(idle)
         archive.queue.move(moves)
@@ -91,7 +92,7 @@ def acknowledge(session: Session, jobs: Sequence[int], note: str) -> None:
     changes = _ChangedJobs(note)
     with session.store.write() as archive:
         for job in archive.jobs.flags(jobs):
-            changes.add(job)
+            changes.add(job.id, job.workflow)
         changes.write(archive, session.clock(), "acknowledged")
 
 
@@ -100,13 +101,11 @@ def _set_hold(
 ) -> HoldResult:
     now = session.clock()
     with transaction_on(session, chosen) as (archive, ids, moved):
-        changed, already, changes = [], [], _ChangedJobs(reason if reason not in (None, "held") else note)
-        for job in archive.jobs.flags(ids):
-            if (job.held is None) == (reason is not None) or (instead and job.held != reason):
-                changed.append(job.id)
-                changes.add(job)
-            else:
-                already.append(job.id)
+        changed, changes = array("q"), _ChangedJobs(reason if reason not in (None, "held") else note)
+        for job, workflow in archive.jobs.unlike(ids, reason, instead=instead):
+            changed.append(job)
+            changes.add(job, workflow)
+        already = array("q", sorted(set(ids).difference(changed)) if len(changed) < len(ids) else ())
         archive.jobs.hold(changed, reason)
         changes.write(archive, now, "held" if reason is not None else "released")
         registered = archive.runners.alive()
@@ -123,11 +122,11 @@ class _ChangedJobs:
         self._jobs = Counter[int]()
         self._first: dict[int, list[int]] = {}
 
-    def add(self, job: JobFlags) -> None:
-        self._jobs[job.workflow] += 1
-        first = self._first.setdefault(job.workflow, [])
+    def add(self, job: int, workflow: int) -> None:
+        self._jobs[workflow] += 1
+        first = self._first.setdefault(workflow, [])
         if len(first) < self._most:
-            first.append(job.id)
+            first.append(job)
 
     def write(self, archive: Transaction, now: float, kind: str) -> None:
         """Record an event for each workflow."""

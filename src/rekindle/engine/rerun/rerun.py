@@ -14,20 +14,12 @@ from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import CanaryChoice
 from rekindle.domain.errors import NotFound, PlanOutdated, Refused, RekindleError, UndoRefused
-from rekindle.domain.rerun.plan import (
-    PlannedJob,
-    Reason,
-    RerunPlan,
-    RerunRecord,
-    SavedFile,
-    plan_from_json,
-    plan_to_json,
-)
+from rekindle.domain.rerun.plan_json import plan_from_json, plan_to_json
 from rekindle.domain.rerun.planner import find_refused
 from rekindle.domain.rerun.request import Requests, check_how
-from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
+from rekindle.domain.rerun.undo import refuse_if_touched_later, refuse_undo
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.states import State
 from rekindle.engine.canaries import begin_groups, drop_groups
 from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.notify import notify
@@ -48,6 +40,7 @@ from rekindle.store.stored_paths import moved
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
+    from rekindle.domain.rerun.plan import PlannedJob, Reason, RerunPlan, RerunRecord, SavedFile
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.rerun.output_copies import CopyProgress
@@ -110,15 +103,15 @@ def apply(
     copied before the transaction, with `progress`; Refused if one cannot be copied."""
     refuse_while_imported("reruns")
     plan, now = proposal.plan, session.clock()
-    if gone := [job for job in plan.jobs if job.next.folder and not Path(job.next.folder).is_dir()]:
-        raise PlanOutdated(
-            f"the folder in which {gone[0].name} goes on is gone: {gone[0].next.folder}",
-            hint="plan the rerun again",
-        )
+    for job in plan.jobs.having(lambda job: job.next.folder is not None):
+        if job.next.folder and not Path(job.next.folder).is_dir():
+            raise PlanOutdated(
+                f"the folder in which {job.name} goes on is gone: {job.next.folder}", hint="plan the rerun again"
+            )
     from rekindle.engine.rerun.output_copies import copy_outputs
 
     directories: dict[int, str] = {}
-    saving, resumed = [job.id for job in plan.jobs if job.saves], _resumed_jobs(plan)
+    saving, resumed = plan.jobs.having(lambda job: bool(job.saves)).ids, _resumed_jobs(plan)
     if saving or resumed:
         with session.store.read() as archive:
             directories = _directories(archive, saving)
@@ -142,8 +135,12 @@ def apply(
 
 def _resumed_jobs(plan: RerunPlan) -> list[PlannedJob]:
     """Return the jobs that keep a part of an earlier attempt."""
-    resumed = (job for job in plan.jobs if job.next.resume_attempt is not None and not job.stays)
-    return [job for job in resumed if job.next.resume_step or job.next.subtasks is not None]
+    return [*plan.jobs.having(_is_resumed)]
+
+
+def _is_resumed(job: PlannedJob) -> bool:
+    resumes = job.next.resume_attempt is not None and not job.stays
+    return resumes and (job.next.resume_step > 0 or job.next.subtasks is not None)
 
 
 def _refuse_missing_copies(archive: Snapshot, resumed: Sequence[PlannedJob]) -> None:
@@ -197,8 +194,9 @@ def plan_and_apply(
 def _applied_result(rerun: int, proposal: PlannedRerun, runners: Sequence[int]) -> AppliedRerun:
     plan = proposal.plan
     retired = {job for one in plan.dynamic for job in one.retires}
-    held = sum(job.holds is not None for job in plan.jobs)
-    ready = sum(job.after is State.READY and job.holds is None and job.id not in retired for job in plan.jobs)
+    held = plan.jobs.total(lambda job: job.holds is not None)
+    freed = plan.jobs.having(lambda job: job.after is State.READY and job.holds is None)
+    ready = len(freed) - sum(job in retired for job in freed.ids if retired)
     canaries = proposal.canaries
     return AppliedRerun(rerun, plan, ready, runner_alive=bool(runners), held=held, canaries=canaries)
 
@@ -207,7 +205,7 @@ def save(session: Session, proposal: PlannedRerun, path: Path) -> None:
     """Write a plan to a file, with the identity of its store. Only the user may read the file, because it contains the
     values of secret variables."""
     document = {
-        "rekindle_plan": 2,
+        "rekindle_plan": 3,
         "store": session.store.identity,
         "store_folder": session.store.folder,
         "request": dict(proposal.request),
@@ -219,7 +217,7 @@ def save(session: Session, proposal: PlannedRerun, path: Path) -> None:
     try:
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(json.dumps(document, indent=1) + "\n")
+            file.write(json.dumps(document) + "\n")
         draft.replace(path)
     except OSError as error:
         raise RekindleError(f"cannot write the plan to {path}: {error.strerror}") from error
@@ -229,7 +227,7 @@ def load(session: Session, path: Path) -> PlannedRerun:
     """Read a plan that `save` wrote. PlanOutdated if it is for another store."""
     try:
         document = json.loads(path.read_text())
-        if document["rekindle_plan"] != 2:
+        if document["rekindle_plan"] != 3:
             raise RekindleError(f"{path} was saved by another version of rekindle", hint="plan the rerun again")
         canaries = msgspec.convert(document.get("canaries", []), tuple[CanaryChoice, ...])
         plan = plan_from_json(document["plan"])
@@ -256,8 +254,8 @@ def undo(session: Session, rerun: int | None = None) -> UndoneRerun:
         number = archive.reruns.newest_manual() if rerun is None else rerun
         _refuse_recorded(archive, number)
         saved = _files_to_restore(archive, number)
-        views = archive.reruns.undo_views(number) if saved and number is not None else []
-        workflows = archive.workflows.of_jobs([view.id for view in views])
+        reset = archive.reruns.workflows(number) if saved and number is not None else []
+        workflows = [workflow for one in reset if (workflow := archive.workflows.find(one)) is not None]
     refuse_without_folder(session, workflows)
     from rekindle.engine.rerun.output_copies import restore_outputs
 
@@ -277,19 +275,19 @@ def undo_refusal(session: Session, rerun: int) -> RekindleError | None:
         with session.store.read() as archive:
             record = _not_undone(archive, rerun, rerun)
             _refuse_recorded(archive, rerun)
-            views = archive.reruns.undo_views(rerun)
+            conflicts = archive.reruns.undo_conflicts(rerun)
             if record.kind == "accept":
-                refuse_if_touched_later(views)
+                refuse_if_touched_later(conflicts)
             else:
-                decide_undo(views)
-                _refuse_unapplied_actions(archive, record, views)
+                refuse_undo(conflicts)
+                _refuse_unapplied_actions(archive, rerun)
     except (NotFound, UndoRefused) as refusal:
         return refusal
     return None
 
 
 def _not_undone(archive: Snapshot, rerun: int | None, number: int | None) -> RerunRecord:
-    record = archive.reruns.get(number) if number is not None else None
+    record = archive.reruns.head(number) if number is not None else None
     if number is None or record is None:
         what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
         raise NotFound(what, hint="`rekindle reruns list` names them")
@@ -300,7 +298,7 @@ def _not_undone(archive: Snapshot, rerun: int | None, number: int | None) -> Rer
 
 def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
     """Raise UndoRefused for a recorded submission or import: definitions and histories are not undone."""
-    record = archive.reruns.get(number) if number is not None else None
+    record = archive.reruns.head(number) if number is not None else None
     if record is not None and record.kind == "import":
         raise UndoRefused(
             f"rerun {number} records attempts that were archived before they were imported",
@@ -319,16 +317,23 @@ def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
 def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[SavedFile, str | None]]:
     """Return the files that undoing a rerun restores, each with the folder that it may be written in (None: it is
     outside the project). Empty if the rerun cannot be undone."""
-    record = archive.reruns.get(number) if number is not None else None
+    record = archive.reruns.head(number) if number is not None else None
     if number is None or record is None or record.undone is not None or record.kind == "accept":
         return []
-    views = archive.reruns.undo_views(number)
-    decide_undo(views)
-    planned = {job.id: job for job in record.plan.jobs}
-    directories = _directories(archive, [view.id for view in views if view.saved])
+    saved = archive.reruns.saved_outputs(number)
+    if not saved:
+        return []
+    refuse_undo(archive.reruns.undo_conflicts(number))
     from rekindle.engine.rerun.output_copies import root_of
 
-    return [(one, root_of(one.path, planned[view.id], directories[view.id])) for view in views for one in view.saved]
+    found: list[tuple[SavedFile, str | None]] = []
+    directories: dict[int, str] = {}
+    for workflow, change, files in saved:
+        if workflow not in directories:
+            owner = archive.workflows.find(workflow)
+            directories[workflow] = "" if owner is None else owner.directory
+        found += [(one, root_of(one.path, change, directories[workflow])) for one in files]
+    return found
 
 
 def _directories(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
@@ -338,15 +343,10 @@ def _directories(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
     return {job: owner.directory for job, one in workflow.items() if (owner := found[one]) is not None}
 
 
-def _refuse_unapplied_actions(archive: Snapshot, record: RerunRecord, views: Sequence[UndoView]) -> None:
+def _refuse_unapplied_actions(archive: Snapshot, rerun: int) -> None:
     """Raise UndoRefused if undo would restore an attempt that completed after it was archived and whose actions were
     not applied. Its descendants would run without the effects of the actions."""
-    ran = {job.id for job in record.plan.jobs if job.before in ACTIVE}
-    back = {
-        view.restore.attempt: view.name
-        for view in views
-        if view.restore.attempt is not None and view.id in ran and view.restored_state is State.COMPLETED
-    }
+    back = archive.reruns.completed_anyway(rerun)
     staged = archive.dynamic_actions.staged(sorted(back))
     if staged:
         attempt = min(staged)
@@ -364,19 +364,19 @@ def _undo(
 
     def change(archive: Transaction, paths: KnownPaths) -> tuple[UndoneRerun, list[Runner]]:
         record = _not_undone(archive, rerun, number)
-        views = archive.reruns.undo_views(record.id)
+        conflicts = archive.reruns.undo_conflicts(record.id)
         if record.kind == "accept":
-            refuse_if_touched_later(views)
+            refuse_if_touched_later(conflicts)
             archive.reruns.revoke(record.id, now)
         else:
-            restore = decide_undo(views)
-            _refuse_unapplied_actions(archive, record, views)
-            archive.reruns.undo(record.id, restore, now)
+            refuse_undo(conflicts)
+            _refuse_unapplied_actions(archive, record.id)
+            archive.reruns.undo(record.id, now)
             drop_groups(archive, record.id, now, paths.exists)
             paths.check()
-        jobs = archive.jobs.get([job.id for job in record.plan.jobs])
+        jobs = tuple(archive.reruns.back(record.id))
         restored = restore_files()
-        undone = UndoneRerun(record.id, tuple((job.id, job.name, job.state) for job in jobs), restored)
+        undone = UndoneRerun(record.id, jobs, restored)
         return undone, archive.runners.alive()
 
     undone, registered = write_with_paths(session.store.write, change)

@@ -23,7 +23,7 @@ from rekindle.domain.restart_choice import (
     choose_for_restart,
     resume_fan_outs,
 )
-from rekindle.domain.selection import AllOf, Compare, Op, Selection
+from rekindle.domain.selection import AllOf, Compare, Op
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.texts.patterns import glob_base, glob_location, glob_reaches, is_glob, split_glob
 from rekindle.domain.texts.substitution import render_text
@@ -33,7 +33,7 @@ from rekindle.engine.preconditions import refuse_without_folder
 from rekindle.engine.queries import selections, workflow_queries
 from rekindle.engine.rerun import rerun
 from rekindle.engine.results import PlannedRerun, PlannedRestart
-from rekindle.engine.staleness.stale_jobs import StaleJobs, find_stale_jobs
+from rekindle.engine.staleness.assessments import WorkflowAssessment, assess_workflow
 from rekindle.files.file_patterns import matching_files
 from rekindle.journal.encoding import from_json
 
@@ -93,11 +93,12 @@ def plan_restart(
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     refuse_without_folder(session, [workflow])
-    seen = selections.with_versions(session, selections.select(session, Selection(workflow=str(workflow.id))))
-    found = StaleJobs({}) if only_uninitialized else _stale_jobs(session, workflow.id, progress, also or {}, ignores)
-    restart = _restart_requests(session, workflow, only_uninitialized, found)
+    found = WorkflowAssessment()
+    if not only_uninitialized:
+        found = _stale_jobs(session, workflow.id, progress, also or {}, ignores)
+    restart, seen = _restart_requests(session, workflow, only_uninitialized, found)
     if not restart.requests:
-        return PlannedRestart(None, restart.running, restart.stays, found.unknown)
+        return PlannedRestart(None, restart.running, restart.stays, tuple(found.unknown))
     request: dict[str, Any] = {"selection": {"workflow": workflow.name}}
     if only_uninitialized:
         request["how"] = {"only_uninitialized": True}
@@ -116,7 +117,7 @@ def plan_restart(
 
     proposal = plan_with_fan_outs(session, restart, make)
     _refuse_missing(session, workflow, proposal.plan.jobs, others=not only_uninitialized)
-    planned = {job.id for job in proposal.plan.jobs}
+    planned = set(proposal.plan.jobs.ids)
     stays = tuple(job for job in restart.stays if job.id not in planned)
     running = tuple(job for job in restart.running if job.id not in planned)
     unknown = tuple(job for job in found.unknown if job not in planned)
@@ -154,13 +155,18 @@ def _stopped_in_fan_outs(session: Session, jobs: Sequence[int]) -> set[int]:
         return {job for job in fanning if stopped_in_fan_out(views[job])}
 
 
-def _restart_requests(session: Session, workflow: Workflow, only_reset: bool, found: StaleJobs) -> Restart:
+def _restart_requests(
+    session: Session, workflow: Workflow, only_reset: bool, found: WorkflowAssessment
+) -> tuple[Restart, selections.SelectedJobs]:
+    """Return the requests of a restart, and the jobs that it may select, with the versions on which it decides."""
     with session.store.read() as archive:
         ids = set(archive.jobs.select(Compare("state", Op.IN, list(_RESTARTABLE)), workflow.id))
         ids.update(archive.jobs.select(Compare("held", Op.EQ, True), workflow.id))
         jobs = archive.jobs.get(sorted(ids))
         live = archive.jobs.live([job.id for job in jobs])
-    return choose_for_restart(jobs, {job: one.cause for job, one in live.items()}, found.stale, only_reset=only_reset)
+    causes = {job: one.cause for job, one in live.items()}
+    seen = selections.SelectedJobs({**{job.id: job.version for job in jobs}, **found.versions})
+    return choose_for_restart(jobs, causes, found.stale, only_reset=only_reset), seen
 
 
 def _stale_jobs(
@@ -169,16 +175,22 @@ def _stale_jobs(
     progress: ReadProgress | None,
     also: Mapping[int, tuple[Reason, ...]],
     ignores: Callable[[int, Reason], bool] | None,
-) -> StaleJobs:
+) -> WorkflowAssessment:
     """Return the stale jobs of a workflow, without reasons to ignore, with those in `also`."""
-    with session.store.read() as archive:
-        ended = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow)
-    found = find_stale_jobs(session, ended, progress)
+    ended: Sequence[int] = ()
+    if also:
+        with session.store.read() as archive:
+            ended = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow)
+            versions = {job: version for job, (version, _) in archive.jobs.versions(also.keys()).items()}
+    found = assess_workflow(session, workflow, progress)
     stale = found.stale
     if ignores is not None:
         counted = {job: tuple(one for one in reasons if not ignores(job, one)) for job, reasons in stale.items()}
         stale = {job: reasons for job, reasons in counted.items() if reasons}
-    return replace(found, stale={**{job: also[job] for job in ended if job in also}, **stale})
+    if also:
+        stale = {**{job: also[job] for job in ended if job in also}, **stale}
+        found = replace(found, versions={**versions, **found.versions})
+    return replace(found, stale=stale)
 
 
 def check_inputs(session: Session, workflow: Workflow) -> None:

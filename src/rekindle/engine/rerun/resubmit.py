@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.batches.quarantine import failed_counts
-from rekindle.domain.changes.revisions import RevisionDiff, diff_outlines
+from rekindle.domain.changes.differences import parameter_differences
+from rekindle.domain.changes.revisions import diff_outlines
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, Workflow
@@ -45,8 +46,9 @@ from rekindle.engine.results import (
     WorkReport,
 )
 from rekindle.engine.session import Session, tentative
+from rekindle.engine.staleness.assessments import WorkflowAssessment, assess_workflow
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
-from rekindle.engine.staleness.stale_jobs import StaleJobs, assess_measures, find_stale_jobs, stale_among
+from rekindle.engine.staleness.stale_jobs import StaleJobs, assess_measures, stale_among
 from rekindle.engine.submit.revise import (
     is_unchanged,
     may_replace_source,
@@ -58,8 +60,7 @@ from rekindle.engine.submit.submit import submit, with_source_digest
 from rekindle.store.archive import Snapshot, Transaction
 
 if TYPE_CHECKING:
-    from rekindle.domain.changes.staleness import Assessment
-    from rekindle.domain.rerun.plan import Reason, RerunPlan
+    from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.domain.rerun.planner import StaleReasons
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
@@ -126,7 +127,7 @@ def stale_after_revision(
         workflow = str(_known_workflow(archive, definition).id)
     searched = search_patterns(session, replace(selection, changed=False, workflow=workflow))
 
-    def query(archive: Snapshot) -> tuple[dict[int, tuple[int, str]], AttemptMeasures]:
+    def query(archive: Snapshot, _: SubmitResult) -> tuple[dict[int, tuple[int, str]], AttemptMeasures]:
         ids = select_in(archive, searched)
         measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
         return archive.jobs.versions(ids), measured
@@ -139,24 +140,26 @@ def stale_after_revision(
 def preview_revision(
     session: Session,
     definition: Definition,
-    query: Callable[[Snapshot], T],
+    query: Callable[[Snapshot, SubmitResult], T],
     revision_of: int | None = None,
     *,
     revise: bool = False,
 ) -> tuple[SubmitPreview, T]:
     """Return what submitting `definition` as the next revision would do, and what `query` returns for an archive that
-    contains it. Nothing is stored. Raises SubmitRefused or NotFound."""
+    contains it, and that submission. Nothing is stored. Raises SubmitRefused or NotFound."""
     revise = revise or revision_of is not None or may_replace_source(session, definition)
 
     def change(archive: Transaction, paths: KnownPaths) -> tuple[SubmitPreview, T]:
         known = _known_workflow(archive, definition, revision_of)
-        before = archive.workflows.outline(known.id, known.revision)
+        same = is_unchanged(archive, known, definition)
+        before = None if same else archive.workflows.outline(known.id, known.revision)
         submitted = revise_workflow(archive, known, definition, session.clock(), paths.exists, revise=revise)
         paths.check()
-        seen = query(archive)
-        after = before if submitted.unchanged else outline_of(with_stored_names(archive, known, definition))
-        diff = RevisionDiff() if submitted.unchanged else diff_outlines(before, after)
-        return SubmitPreview(submitted, diff), seen
+        seen = query(archive, submitted)
+        if before is None:
+            return SubmitPreview(submitted), seen
+        after = outline_of(with_stored_names(archive, known, definition))
+        return SubmitPreview(submitted, diff_outlines(before, after)), seen
 
     return write_with_paths(lambda: tentative(session), change)
 
@@ -178,7 +181,7 @@ def plan_resubmit(
     Return a Preview of the submission alone if no job is to be rerun. PlanRefused if no job can be rerun, or
     SubmitRefused: in both cases neither is possible. `revision_of` names the workflow if several share a name."""
 
-    def query(archive: Snapshot) -> tuple[ResolvedRequests, PlanInputs]:
+    def query(archive: Snapshot, _: SubmitResult) -> tuple[ResolvedRequests, PlanInputs]:
         resolved = resolve_requests(archive, pick(archive))
         return resolved, read_plan_inputs(archive, resolved.requests, slots, canary)
 
@@ -253,7 +256,8 @@ def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int 
 
 class WorkflowUpdate(msgspec.Struct, frozen=True):
     """A planned update of a workflow: submit a definition, and rerun jobs (`proposal` None: no job runs again).
-    `preview` is the submission, if planning needed it; `refused` are jobs that should run again and cannot."""
+    `preview` is the submission, if planning needed it; `refused` are jobs that should run again and cannot; `found` is
+    what planning found, if nothing is to be changed."""
 
     definition: Definition
     preview: SubmitPreview | None = None
@@ -261,6 +265,7 @@ class WorkflowUpdate(msgspec.Struct, frozen=True):
     revise: bool = False
     proposal: PlannedRerun | None = None
     refused: tuple[RefusedJob, ...] = ()
+    found: WorkflowAssessment | None = None
 
     @property
     def reruns_completed(self) -> int:
@@ -306,21 +311,18 @@ def plan_update(
     if known is None or not rerun_stale:
         return WorkflowUpdate(definition, new=new, revise=revise)
     if same:
-        seen = SubmitPreview(
-            SubmitResult(known.id, known.name, known.revision, len(definition.jobs), False, unchanged=True)
-        )
-        with session.store.read() as archive:
-            ended = _ended_jobs(archive, known)
+        result = SubmitResult(known.id, known.name, known.revision, len(definition.jobs), False, unchanged=True)
+        seen, ended = SubmitPreview(result), _ended_jobs(session, known, progress)
     else:
-        seen, ended = preview_revision(session, definition, lambda archive: _ended_jobs(archive, known), revise=revise)
-    restart = _restart_requests(session, ended, retry_failed, progress)
+        seen, ended = _ended_after_revision(session, known, definition, progress, revise=revise)
+    restart = choose_for_update(ended.jobs, set(ended.interrupted), ended.found.stale, retry_failed=retry_failed)
     if not restart.requests:
-        return WorkflowUpdate(definition, seen, new, revise)
+        return WorkflowUpdate(definition, seen, new, revise, found=ended.found)
     request: dict[str, Any] = {"selection": {"workflow": known.name}, "source": definition.source}
     if retry_failed:
         request["how"] = {"retry_failed": True}
 
-    versions = SelectedJobs({job.id: job.version for job in ended.jobs})
+    versions = SelectedJobs({**{job.id: job.version for job in ended.jobs}, **ended.found.versions})
 
     def planned(restart: Restart) -> PlannedRerun:
         requests = [(versions.only(jobs), how) for jobs, how in restart.requests]
@@ -338,25 +340,56 @@ def plan_update(
 
 
 class _EndedJobs(msgspec.Struct, frozen=True):
-    """The ended jobs of a workflow, with measures of their attempts."""
+    """The ended jobs of a workflow that did not complete or are stale, by id, and what was found of all of them."""
 
     jobs: Sequence[Job]
     interrupted: Sequence[int]
-    measured: AttemptMeasures
+    found: WorkflowAssessment
 
 
-def _ended_jobs(archive: Snapshot, workflow: Workflow) -> _EndedJobs:
-    ids = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow.id)
-    measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
-    return _EndedJobs(archive.jobs.get(ids), archive.attempts.interrupted(workflow.id), measured)
+def _ended_jobs(session: Session, workflow: Workflow, progress: ReadProgress | None) -> _EndedJobs:
+    found = assess_workflow(session, workflow.id, progress)
+    with session.store.read() as archive:
+        return _ended_in(archive, workflow, found)
 
 
-def _restart_requests(
-    session: Session, ended: _EndedJobs, retry_failed: bool, progress: ReadProgress | None
-) -> Restart:
-    found: Mapping[int, Assessment] = assess_measures(session, ended.measured, progress)
-    stale: dict[int, tuple[Reason, ...]] = {job: one.reasons for job, one in found.items() if one.reasons}
-    return choose_for_update(ended.jobs, set(ended.interrupted), stale, retry_failed=retry_failed)
+def _ended_in(archive: Snapshot, workflow: Workflow, found: WorkflowAssessment) -> _EndedJobs:
+    ids = archive.jobs.select(Compare("state", Op.IN, [State.FAILED, State.CANCELED]), workflow.id)
+    jobs = archive.jobs.get(sorted({*ids, *found.stale}))
+    return _EndedJobs([job for job in jobs if job.state in ENDED], archive.attempts.interrupted(workflow.id), found)
+
+
+def _ended_after_revision(
+    session: Session, known: Workflow, definition: Definition, progress: ReadProgress | None, *, revise: bool
+) -> tuple[SubmitPreview, _EndedJobs]:
+    """Return what submitting a changed definition would do, and the ended jobs after it.
+
+    Only jobs that the revision concerns are measured in the transaction that is rolled back; the others are as they are
+    before it."""
+    with session.store.read() as archive:
+        params = archive.workflows.params(known.id, known.revision)
+    some = not parameter_differences(params, definition.params)
+    some = some and not any(template.when == "finished" for template in definition.templates)
+    before = assess_workflow(session, known.id, progress) if some else WorkflowAssessment()
+
+    def query(archive: Snapshot, submitted: SubmitResult) -> tuple[_EndedJobs, AttemptMeasures]:
+        if some:
+            moved = [] if submitted.plan is None else [job.id for job in submitted.plan.jobs]
+            below = archive.jobs.children(moved).values()
+            ids = sorted({*moved, *before.stale, *(job for some in below for job in some)})
+        else:
+            ids = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), known.id)
+        measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+        versions = archive.jobs.versions(ids)
+        found = WorkflowAssessment(versions={job: version for job, (version, _) in versions.items()})
+        found.unknown = sorted({*before.unknown} - {*ids})
+        found.stale = dict.fromkeys(ids, ())  # decided below
+        return _ended_in(archive, known, found), measured
+
+    seen, (ended, measured) = preview_revision(session, definition, query, revise=revise)
+    assessed = stale_among(assess_measures(session, measured, progress))
+    found = replace(ended.found, stale=dict(assessed.stale), unknown=sorted([*ended.found.unknown, *assessed.unknown]))
+    return seen, replace(ended, found=found)
 
 
 def apply_update(
@@ -379,27 +412,30 @@ def apply_update(
 
 
 def run_outcome(
-    session: Session, workflow: int, report: WorkReport | None, progress: ReadProgress | None = None
+    session: Session,
+    workflow: int,
+    report: WorkReport | None,
+    progress: ReadProgress | None = None,
+    found: WorkflowAssessment | None = None,
 ) -> RunOutcome:
-    """Return the state of a workflow after a run. `report` is the report of the run; None if nothing had to run.
+    """Return the state of a workflow after a run. `report` is the report of the run; None if nothing had to run. Then
+    `found` may be what planning has found; otherwise the jobs are assessed here.
 
     The exit code covers the whole workflow: 5 interrupted, 6 timed out, 2 jobs have failed, 5 jobs are canceled, 1
     completed jobs are stale or others cannot start, otherwise 0.
     """
-    key = str(workflow)
-    status = workflow_queries.status(session, key)[0]
+    status = workflow_queries.status(session, str(workflow))[0]
+    every = found or assess_workflow(session, workflow, progress)
     with session.store.read() as archive:
-        completed = archive.jobs.select(Compare("state", Op.EQ, State.COMPLETED), workflow)
-        failed = archive.jobs.select(Compare("state", Op.EQ, State.FAILED), workflow)
-    every = find_stale_jobs(session, [*completed, *failed], progress)
-    done = set(completed)
-    found = StaleJobs(
-        {job: reasons for job, reasons in every.stale.items() if job in done},
-        tuple(job for job in every.unknown if job in done),
+        failed = set(archive.jobs.select(Compare("state", Op.EQ, State.FAILED), workflow))
+        apart = failed.union(archive.jobs.select(Compare("state", Op.EQ, State.CANCELED), workflow))
+    changed = StaleJobs(
+        {job: every.stale[job] for job in sorted(every.stale) if job not in apart},
+        tuple(job for job in every.unknown if job not in apart),
     )
-    failed_changed = tuple(job for job in every.stale if job not in done)
+    failed_changed = tuple(job for job in sorted(every.stale) if job in failed)
     return RunOutcome(
-        status, found, _exit_code(failed_counts(status.counts, status.quarantined), found, report), failed_changed
+        status, changed, _exit_code(failed_counts(status.counts, status.quarantined), changed, report), failed_changed
     )
 
 

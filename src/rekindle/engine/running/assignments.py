@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.actions import ParameterChange, effective_params
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import known_subtasks
@@ -31,7 +32,7 @@ from rekindle.store.templates import encode_template
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import FileFingerprints
     from rekindle.domain.definition import JobTemplate
-    from rekindle.domain.models import NewAttempt, PartialOutput, StepOutcome, UpstreamJob, Workflow
+    from rekindle.domain.models import Attempt, NewAttempt, PartialOutput, ReadyJob, StepOutcome, UpstreamJob, Workflow
     from rekindle.store.archive import Snapshot, Transaction
 
 
@@ -44,6 +45,7 @@ class TaskTemplates:
         self._templates: dict[int, JobTemplate] = {}
         self._workflows: dict[int, Workflow] = {}
         self._by_number: dict[int, TaskTemplate] = {}
+        self._params: dict[tuple[int, int], dict[str, Any]] = {}
         self._kinds: dict[int, int] = {}
         self._first: dict[str, int] = {}
 
@@ -95,6 +97,12 @@ class TaskTemplates:
             self._by_number[found.id] = found
         return found
 
+    def _params_of(self, archive: Snapshot, workflow: int, revision: int) -> dict[str, Any]:
+        found = self._params.get((workflow, revision))
+        if found is None:
+            found = self._params[workflow, revision] = archive.workflows.params(workflow, revision)
+        return found
+
     def _make(self, archive: Snapshot, workflow: int, template: int, revision: int, latest: int) -> TaskTemplate:
         body, owner = self.template(archive, template), self.workflow(archive, workflow)
         now = self.template(archive, latest)
@@ -106,7 +114,7 @@ class TaskTemplates:
             inputs=dict(body.inputs),
             outputs=dict(body.outputs),
             env=dict(body.env),
-            params=archive.workflows.params(workflow, revision),
+            params=self._params_of(archive, workflow, revision),
             workdir=body.workdir,
             time=now.resources.time,
             store=self._store,
@@ -140,13 +148,14 @@ def assignments(
     sources = [one.job.next.resume_attempt for one in attempts if one.job.next.resume_attempt is not None]
     start_fingerprints = _start_fingerprints(archive, sources)
     aside = _outputs_aside(archive, attempts)
-    needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
-    archive.fingerprints.put_needed({one: {need.job: need.attempt or 0 for need in needs} for one, needs in needed})
-    archive.fingerprints.put_patched(_patched_params(archive, tasks, attempts, changes))
+    _store_inputs(archive, tasks, attempts, upstream, changes)
     made = []
     for attempt in attempts:
         job = attempt.job
         task = tasks.of(archive, job.workflow, job.template, job.revision, job.latest)
+        if not job.attempts and job.next is DEFAULT_NEXT_ATTEMPT and job.id not in changes:
+            made.append(_first_assignment(attempt, task, inputs.get(job.id, "")))
+            continue
         steps = kept.get(attempt.id, ())
         modified = decode_overrides(job.next.overrides)
         params, unset = assignment_parameters(
@@ -161,7 +170,7 @@ def assignments(
                 number=job.attempts + 1,
                 template=task.id,
                 folder=attempt.folder,
-                binding=from_json(job.binding) if job.binding != "{}" else {},
+                binding=_binding(job),
                 start_step=job.next.resume_step,
                 kept=_results_by_step(steps),
                 inputs=inputs.get(job.id, ""),
@@ -182,6 +191,31 @@ def assignments(
             )
         )
     return _with_known_inputs(archive, tasks, made)
+
+
+def _first_assignment(attempt: NewAttempt, task: TaskTemplate, inputs: str) -> Assignment:
+    """Return the assignment of a job's first attempt, in which nothing was changed: most attempts are such."""
+    job = attempt.job
+    values = (attempt.id, attempt.token, job.id, job.name, 1, task.id, attempt.folder, _binding(job))
+    return Assignment(*values, inputs=inputs, own=attempt.own, given=attempt.given)
+
+
+def _binding(job: ReadyJob) -> dict[str, Any]:
+    binding: dict[str, Any] = from_json(job.binding) if job.binding != "{}" else {}
+    return binding
+
+
+def _store_inputs(
+    archive: Transaction,
+    tasks: TaskTemplates,
+    attempts: Sequence[NewAttempt],
+    upstream: Mapping[int, Sequence[UpstreamJob]],
+    changes: Mapping[int, Sequence[ParameterChange]],
+) -> None:
+    """Store the needs and the changed parameters of attempts."""
+    needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
+    archive.fingerprints.put_needed({one: {need.job: need.attempt or 0 for need in needs} for one, needs in needed})
+    archive.fingerprints.put_patched(_patched_params(archive, tasks, attempts, changes))
 
 
 def _earlier_ends(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
@@ -272,8 +306,9 @@ def _upstream_documents(
     every = [need for needed in upstream.values() for need in needed]
     parents = sorted({need.job for need in every if need.state is State.COMPLETED})
     partial = archive.subtasks.partial(parents) if with_ends else set()
-    outputs = _outputs(archive, tasks, parents)
-    fanned_out = _fan_out_results(archive, tasks, parents)
+    live = archive.jobs.live(sorted({need.job for need in every if _leaves_more(archive, tasks, need)}))
+    outputs = _outputs(archive, tasks, live)
+    fanned_out = _fan_out_results(archive, tasks, live)
     documents = {}
     for job, needed in upstream.items():
         document = {
@@ -286,6 +321,14 @@ def _upstream_documents(
         }
         documents[job] = to_json(document).decode()
     return documents
+
+
+def _leaves_more(archive: Snapshot, tasks: TaskTemplates, need: UpstreamJob) -> bool:
+    """Return whether a job has completed with more than its result: outputs, or the results of subtasks."""
+    if need.state is not State.COMPLETED or need.template is None:
+        return False
+    template = tasks.template(archive, need.template)
+    return bool(template.outputs or template.steps[-1].each is not None)
 
 
 def _end_document(need: UpstreamJob, partial: Collection[int]) -> dict[str, Any]:
@@ -308,18 +351,17 @@ def _raw(result: str | None) -> msgspec.Raw | None:
     return None if result is None else msgspec.Raw(result.encode())
 
 
-def _fan_out_results(archive: Snapshot, tasks: TaskTemplates, jobs: Sequence[int]) -> dict[int, msgspec.Raw]:
-    """Return, for jobs whose last step is a fan-out, the results of its completed subtasks."""
+def _fan_out_results(archive: Snapshot, tasks: TaskTemplates, live: Mapping[int, Attempt]) -> dict[int, msgspec.Raw]:
+    """Return, for those of these jobs whose last step is a fan-out, the results of its completed subtasks."""
     found = {}
-    for job, attempt in archive.jobs.live(jobs).items():
+    for job, attempt in live.items():
         last = len(tasks.template(archive, attempt.template).steps) - 1
         if tasks.template(archive, attempt.template).steps[last].each is not None:
             found[job] = fan_out_result(known_subtasks(archive.subtasks.of(attempt.id, last)))
     return found
 
 
-def _outputs(archive: Snapshot, tasks: TaskTemplates, jobs: Sequence[int]) -> dict[int, dict[str, str]]:
-    live = archive.jobs.live(jobs)
+def _outputs(archive: Snapshot, tasks: TaskTemplates, live: Mapping[int, Attempt]) -> dict[int, dict[str, str]]:
     writing = [job for job, attempt in live.items() if tasks.template(archive, attempt.template).outputs]
     changes = parameter_changes(archive, writing)
     found = {}

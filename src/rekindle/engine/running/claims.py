@@ -37,7 +37,7 @@ class ClaimScope(msgspec.Struct, frozen=True):
     total: Capacity
     runner: int
     store_folder: str
-    host: str = ""
+    host: str = ""  # empty: no other host works on the store
     only: Predicate | None = None  # see engine.results.WorkOptions
     place: Callable[[ReadyJob, int, float], GivenFolder | None] | None = None
     stopped: Mapping[int, str] = msgspec.field(default_factory=dict)  # workflows whose jobs cannot start, and why
@@ -83,10 +83,10 @@ def claim(
     Store the attempts. The caller assigns them to the workers once the transaction is committed."""
     free_slots = absent + sum(worker.idle for worker in workers)
     refills = durations.supply.refills
-    # With a condition more jobs are read at once, because evaluating the condition twice is slow.
-    limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
+    limit = _jobs_to_read(scope, workers, durations, free_slots, absent)
     scope, ready, never_fit = _find_in_time(archive, scope, now, limit if refills or not free_slots else MAX_READY)
     found = _by_class(ready)
+    durations.classes = len(found)
     resources = archive.jobs.resources(found)
     reasons = {number: explain_never_fits(scope.total, resources[number], scope.owner) for number in found}
     unfit = {number: (jobs[0].name, why) for number, jobs in found.items() if (why := reasons[number]) is not None}
@@ -122,6 +122,17 @@ def claim(
         in_flight = InFlightAttempt(assignment, kind, number, resources[number])
         work.setdefault(worker, []).append(in_flight)
     return Claims(work, never_fit, left, waiting)
+
+
+def _jobs_to_read(
+    scope: ClaimScope, workers: Sequence[WorkerHandle], durations: DurationAverages, free_slots: int, absent: int
+) -> int:
+    """Return how many ready jobs of each resource class to read at first: one more than there are free slots. With one
+    class, as many as the workers have room for. With a condition more: evaluating the condition twice is slow."""
+    limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
+    if durations.supply.refills and durations.classes == 1:
+        limit += sum(map(durations.room, workers))
+    return limit
 
 
 def _find_ready(
@@ -213,7 +224,7 @@ def _fan_outs(
 def _avoided_host(archive: Snapshot, scope: ClaimScope, now: float) -> str:
     """Return this host if a runner works on another one, else "". A job that failed on a host, and is to run on
     another, is not claimed on the avoided host."""
-    return scope.host if works_elsewhere(archive, scope.host, now) else ""
+    return scope.host if scope.host and works_elsewhere(archive, scope.host, now) else ""
 
 
 def _choose_short(
@@ -241,11 +252,12 @@ def _choose_short(
     first = sorted(((jobs[0].priority, number) for number, jobs in rest.items() if jobs), reverse=True)[:2]
     for number in takers.keys() & rest.keys():
         jobs = rest[number]
-        kinds = tasks.kinds(archive, {job.template for job in candidates[number]})
-        batch = max(durations.batch_size(kinds[job.template]) for job in candidates[number])
+        templates = {job.template for job in candidates[number]}
+        kinds = tasks.kinds(archive, templates)
+        shortest = min(durations.estimate(kinds[template]) for template in templates)
         others = next((priority for priority, other in first if other != number), None)
-        want = 1 + free_slots + len(takers[number]) * batch
-        if batch > 1 and want > limit == len(candidates[number]) and (others is None or jobs[0].priority >= others):
+        want = 1 + free_slots + sum(durations.room(worker, shortest) for worker in takers[number])
+        if want > limit == len(candidates[number]) and (others is None or jobs[0].priority >= others):
             found = _find_ready(archive, scope, now, want, number)
             jobs = rest[number] = [job for job in found if job.id not in taken]
             kinds = tasks.kinds(archive, {job.template for job in jobs})

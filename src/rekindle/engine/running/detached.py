@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -184,6 +183,8 @@ def _read(session: Session, attempt: Attempt, journal: str, position: int) -> Jo
 
 def _take_files(journal: Path, attempt: Attempt, store_folder: str) -> None:
     """Copy the logs and other files of an attempt from beside its journal into the store."""
+    import shutil
+
     own = attempt_folder(store_folder, attempt.id)
     for path in journal.parent.parent.glob(f"{attempt.token}.*"):
         target = own + path.name.removeprefix(attempt.token)

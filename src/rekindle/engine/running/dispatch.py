@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.engine.running.ingest import JournalBatch, JournalReader
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 RECALL_SECONDS = 0.1
 """Time without progress after which a worker's queued attempts are recalled, if a slot is free or their durations are
 not known."""
+
+BATCH_SECONDS, UNNEEDED_SECONDS = 0.004, 0.05
+"""How long outcomes are collected before they are ingested together, while every worker has work queued; the second, if
+no job needs those that have ended last, so that nothing waits for them."""
+
+NEEDED_SECONDS, NEEDED_MOST = 0.02, 24
+"""The work to queue on a worker while jobs need those that end. Where workers are faster than the runner, all that is
+queued ends before the runner's next iteration, which takes the longer the more has ended."""
 
 NO_RESOURCES = Resources(cpus=0.0)
 
@@ -60,9 +70,19 @@ class DurationAverages:
     """Moving averages of attempts' durations in seconds, by job template."""
 
     def __init__(self, supply: Supply = POOL_SUPPLY) -> None:
-        self.supply = supply
+        self.supply, self._whole_supply = supply, supply
+        self.batch_seconds = BATCH_SECONDS
         self._averages: dict[int, float] = {}
         self._recent = math.inf  # of all templates
+        self.classes = 0  # resource classes of the ready jobs that were read last
+
+    def adapt(self, *, needed: bool) -> None:
+        """Queue and collect less while other jobs need those that have ended last, so that they start sooner."""
+        self.batch_seconds = BATCH_SECONDS if needed else UNNEEDED_SECONDS
+        whole = self.supply = self._whole_supply
+        if needed and whole.refills:
+            least = min(NEEDED_SECONDS, whole.seconds), min(NEEDED_MOST, whole.most)
+            self.supply = replace(whole, seconds=least[0], most=least[1])
 
     def add(self, template: int, seconds: float) -> None:
         """Add the duration of one attempt."""
@@ -86,7 +106,17 @@ class DurationAverages:
     def backlog(self, worker: WorkerHandle) -> float:
         """Return the seconds of work queued on a worker. An attempt that runs may be of any duration until one of its
         template has ended."""
-        return sum(self.average(one.template) for one in worker.in_flight.values())
+        templates = Counter([one.template for one in worker.in_flight.values()])
+        return sum(count * self.average(template) for template, count in templates.items())
+
+    def room(self, worker: WorkerHandle, seconds: float | None = None) -> int:
+        """Return how many attempts to queue on a worker behind its own, if each takes `seconds` (None: as long as those
+        that ended last)."""
+        seconds = self._recent if seconds is None else seconds
+        left = self.supply.seconds - self.backlog(worker)
+        if left <= 0 or seconds == math.inf:
+            return 0
+        return max(0, min(self.supply.most - len(worker.in_flight), int(left / seconds)))
 
 
 class Dispatcher:
@@ -146,9 +176,8 @@ class Dispatcher:
         return queuing if not queuing or self._has_free_slot else [one for one in queuing if self._has_unknown(one)]
 
     def _has_unknown(self, worker: WorkerHandle) -> bool:
-        return any(
-            self.durations.average(one.template) == math.inf for one in islice(worker.in_flight.values(), 1, None)
-        )
+        templates = {one.template for one in islice(worker.in_flight.values(), 1, None)}
+        return any(self.durations.average(template) == math.inf for template in templates)
 
     @property
     def has_retired(self) -> bool:
@@ -159,8 +188,11 @@ class Dispatcher:
     def well_supplied(self) -> bool:
         """Return whether every worker has attempts queued behind the running one, and at least half of its backlog."""
         half, estimate = self.durations.supply.seconds / 2, self.durations.estimate
-        queued = [[estimate(one.template) for one in worker.in_flight.values()] for worker in self.workers.values()]
-        return all(len(seconds) > 1 and sum(seconds) >= half for seconds in queued)
+        for worker in self.workers.values():
+            templates = Counter([one.template for one in worker.in_flight.values()])
+            if len(worker.in_flight) < 2 or sum(n * estimate(one) for one, n in templates.items()) < half:
+                return False
+        return True
 
     def open_workers(self) -> list[WorkerHandle]:
         """Return the workers that may be given work."""

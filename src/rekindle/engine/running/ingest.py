@@ -112,6 +112,7 @@ class IngestResult(msgspec.Struct):
     warnings: list[str] = msgspec.field(default_factory=list)
     retries: int = 0  # jobs that run again as their policies say
     not_retried: int = 0  # jobs that do not, because there were enough retries
+    needed: bool = False  # other jobs need some of those whose attempts have ended
 
 
 def ingest(
@@ -307,6 +308,7 @@ def _store_ends(
     archive.queue.end(endings)
     _store_fingerprints(archive, records, endings)
     end_subtasks(archive, endings)
+    result.needed = any(standing[ending.attempt].is_needed for ending in endings)
     return [(ending, standing[ending.attempt]) for ending in endings]
 
 

@@ -1,8 +1,9 @@
-"""Runner leases: the runner's own, which it renews with each transaction, and those of its peers.
+"""Runner leases: the runner's own, which each of its transactions checks, and those of its peers.
 
 A peer whose process is visible is dead as soon as that has ended (its pidfd becomes readable). For any other peer only
-its lease counts. Because clocks can be set, such a peer is dead once its lease has expired and was not renewed while
-this runner watched for longer than a renewal takes, or, whatever its date, for as long as a lease lasts.
+its lease counts, so a runner renews it three times while it lasts, and no more often. Because clocks can be set, such a
+peer is dead once its lease has expired and was not renewed while this runner watched for longer than a renewal takes,
+or, whatever its date, for as long as a lease lasts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import Superseded
 from rekindle.engine.presence import Presence, is_visible, presence
-from rekindle.journal.processes import start_of
+from rekindle.journal.processes import host_name, start_of
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
@@ -30,7 +31,8 @@ RENEW_SECONDS = LEASE_SECONDS / 3
 """The longest time between two renewals of a lease."""
 
 PEER_CHECK_SECONDS = 2.0
-"""Time between two reads of the peers' rows, for new peers and those that are not visible."""
+"""Time between two reads of the peers' rows while a peer is not visible. New peers notify; for one that died before it
+did, the rows are also read with each renewal of the lease."""
 
 
 class Lease:
@@ -45,17 +47,29 @@ class Lease:
         """Return the time of the next renewal (monotonic)."""
         return self._renewed + RENEW_SECONDS
 
+    def renew(self, now: float) -> None:
+        """Renew the lease if that is due. Raise Superseded if another runner has it."""
+        if time.monotonic() >= self.due:
+            with self.write(now, alone=False):
+                pass
+
     @contextmanager
     def write(self, now: float, *, alone: bool = True) -> Iterator[Transaction]:
-        """Open a writing transaction that also renews the lease; unless `alone`, one that may run beside those of other
-        runners (see `Store.turn`). Raise Superseded if another runner has the lease."""
-        runner, renewed = self._runner, time.monotonic()
-        store = self._session.store
+        """Open a writing transaction that also renews the lease if that is due; unless `alone`, one that may run beside
+        those of other runners (see `Store.turn`). Raise Superseded if another runner has the lease."""
+        runner, began = self._runner, time.monotonic()
+        store, renews = self._session.store, began >= self.due
         with store.write() if alone else store.turn(runner.id) as archive:
-            if not archive.runners.renew(runner.id, runner.epoch, now + LEASE_SECONDS):
+            runners = archive.runners
+            if not (
+                runners.renew(runner.id, runner.epoch, now + LEASE_SECONDS)
+                if renews
+                else runners.is_current(runner.id, runner.epoch)
+            ):
                 raise _superseded(archive, runner)
             yield archive
-        self._renewed = renewed
+        if renews:
+            self._renewed = began
 
 
 def _superseded(archive: Snapshot, runner: Runner) -> Superseded:
@@ -77,6 +91,7 @@ class PeerWatch:
         self._leases: dict[int, tuple[float, float]] = {}  # by runner: expiry, and since when it is unchanged
         self.peers: list[int] = []
         """The peers that were alive at the last check."""
+        self.works_elsewhere = False  # some of them on another host
         self.due = time.monotonic()
 
     @property
@@ -91,9 +106,11 @@ class PeerWatch:
         found = {runner.id: runner for runner in registered if runner.id != self._runner}
         dead = {number for number, runner in found.items() if self._is_dead(runner, now, moment)}
         self.peers = [number for number in found if number not in dead]
+        self.works_elsewhere = any(found[number].host != host_name() for number in self.peers)
         self._watch([found[number] for number in self.peers])
         self._leases = {number: one for number, one in self._leases.items() if number in found}
-        self.due = moment + PEER_CHECK_SECONDS
+        hidden = len(self._handles) < len(self.peers)
+        self.due = moment + (PEER_CHECK_SECONDS if hidden else RENEW_SECONDS)
         keepers = {*self.peers, self._runner}
         return [found[number] for number in sorted(dead) if found[number].keeper not in keepers]
 

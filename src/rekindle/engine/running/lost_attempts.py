@@ -192,7 +192,7 @@ def _rerun_lost(
     kinds = (("lost with their runner", False), ("their allocation ended", True))
     note = "; ".join(text for text, kind in kinds if any((job in cut_off) is kind for job in chosen))
     rerun = archive.reruns.apply(plan, "recovery", {"jobs": chosen}, note, now)
-    return rerun, {job.id for job in plan.jobs}
+    return rerun, set(plan.jobs.ids)
 
 
 _RESUME = InternalHow(FROM_FAILED_STEP, keep_modified=True, mode=RequestMode.RESUME)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.canaries import resolve_canaries
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.measure import AttemptMeasures
@@ -81,7 +82,10 @@ class ReuseChecker:
             from rekindle.engine.staleness.measure import measure_attempts
 
             measured = measure_attempts(archive, {job.id: job.reuse_candidate for job in jobs}, self._environment)
-        self._pool = self._pool or ThreadPoolExecutor(1, "checks")
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1, "checks")
         self._future = self._pool.submit(self._check, jobs, measured)
         self._future.add_done_callback(lambda _: self._wake())
 

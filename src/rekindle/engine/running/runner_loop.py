@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +39,6 @@ if TYPE_CHECKING:
     from rekindle.engine.session import Session
     from rekindle.executors.pool import Executor, WorkerInfo
     from rekindle.store.archive import Transaction
-
-BATCH_SECONDS = 0.02
-"""How long outcomes are collected before they are ingested together, while every worker has work queued."""
-
-IDLE_SECONDS = 2.0
-"""The longest time between two reads of the store: a notification may be lost."""
 
 START_SECONDS = 0.2
 """How long jobs wait for a busy worker before others are started for them, about twice as long as the start of a worker
@@ -106,22 +100,22 @@ class RunnerLoop:
         self._gave_up = False  # elements did not end in time, and are left to the next runner
         self._interrupts_handled = 0
 
-    def run(self) -> WorkReport:
-        """Work until no job is left to run or to wait for."""
+    def steps(self) -> Generator[None, None, WorkReport]:
+        """Work until no job is left to run or to wait for. Yield after each iteration and its wait."""
         self._adopt_orphans()
-        notify(self._session.store, self._peer_watch.peers)
+        notify_here(self._scope.store_folder, ())
         try:
             self._handle_stop_requests()
             while True:
                 self._iterate()
-                if self._reporter is not None:
-                    self._report_progress(self._reporter)
+                self._check_peers()
+                self._report_progress()
                 if self._finished():
                     return self._report()
                 self._wait()
                 self._handle_limits()
                 self._handle_stop_requests()
-                self._check_peers()
+                yield
         finally:
             self._orphans.close()
             self._peer_watch.close()
@@ -145,15 +139,17 @@ class RunnerLoop:
         version = self._session.store.data_version()
         store_changed = version != self._seen_version
         checked, now = self._reuse_checks.done, self._session.clock()
-        due = self._retry_timer.seconds(now) == 0 or time.monotonic() >= self._lease.due
+        due = self._retry_timer.seconds(now) == 0
         resolvable, clock_set_back = self._orphans.resolvable, self._retry_timer.was_set_back(now)
         news = batches or ended_workers or started or store_changed or self._more_ready or self._dispatcher.returned
         if not (news or surveyed or resolvable or checked or due or clock_set_back):
+            self._lease.renew(now)
             return
         errors, paths = self._errors.search(failures_of(batches, unreported)), KnownPaths()
         scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._most_claims)
         errors = replace(errors, most=self._statistics.retries_left(self._options.retries_at_most))
-        alone = bool(surveyed or checked or clock_set_back or self._concerns_others(now))
+        # Whether other jobs change than those that this runner claims or has claimed.
+        alone = bool(surveyed or checked or clock_set_back or due or self._orphans or self._dispatcher.returned)
         while True:
             with suppress(UnknownPath, NotAlone), self._lease.write(now, alone=alone) as archive:
                 ends_found = [*unreported, *self._orphans.current(archive)]
@@ -167,32 +163,29 @@ class RunnerLoop:
                 look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
-                if clock_set_back:
-                    archive.queue.clear_future_delays(now)
-                self._end_delays(archive, now, alone=alone)
+                self._end_delays(archive, now, alone=alone, clock_set_back=clock_set_back)
+                candidates = archive.reuse_candidates.listing(self._scope.workflow, 1)
                 claims = None if self._stopping else self._claim(archive, scope, now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
                 peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
                 break
             alone = True
             paths.look()
-        self._count_ends(counts)
-        self._statistics.count_retries(result.retries, result.not_retried)
+        self._statistics.count_ends(counts, result.retries, result.not_retried)
         self._iterated = time.monotonic()
         self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
             self._more_ready = ends or due or clock_set_back
-        notify_here(self._scope.store_folder, ())
+        self._dispatcher.advance(own, self._iterated)
+        if claims is not None:  # first, because workers wait for them
+            self._assign(claims)
+        self._dispatcher.cancel(wanted)
+        self._orphans.committed(adopted)
         if checked:
             self._reuse_checks.committed()
             self._statistics.reinstated += reinstated
-        if not self._stopping:
+        if candidates and not self._stopping:
             self._reuse_checks.begin()
-        self._dispatcher.advance(own, self._iterated)
-        self._orphans.committed(adopted)
-        if claims is not None:
-            self._assign(claims)
-        self._dispatcher.cancel(wanted)
         notify(self._session.store, [one for one in peers if one != self._runner.id])
 
     def _allocation_ended(self, batches: Sequence[JournalBatch]) -> float | None:
@@ -203,13 +196,11 @@ class RunnerLoop:
             self._handle_stop_requests()
         return self._time_left.ended
 
-    def _concerns_others(self, now: float) -> bool:
-        """Return whether the next transaction changes other jobs than those that this runner claims or has claimed."""
-        return bool(self._retry_timer.seconds(now) == 0 or self._orphans or self._dispatcher.returned)
-
-    def _end_delays(self, archive: Transaction, now: float, *, alone: bool) -> None:
+    def _end_delays(self, archive: Transaction, now: float, *, alone: bool, clock_set_back: bool) -> None:
         """End the delays that are over, and set the timer to the next. In a turn none ends: the timer is then set to
         those that are over too, and the next iteration ends them."""
+        if clock_set_back:
+            archive.queue.clear_future_delays(now)
         if alone:
             archive.queue.clear_due_delays(self._retry_timer.latest(now))
         self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now if alone else 0.0), now)
@@ -223,15 +214,13 @@ class RunnerLoop:
             if attempt is not None and number not in result.archived:
                 job = attempt.assignment.job
                 ended.append((job, state, job in result.requeued))
+        if ended:
+            self._dispatcher.durations.adapt(needed=result.needed)
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
         self._more_ready = bool(result.ended or result.returned)
         return ended
-
-    def _count_ends(self, ended: Sequence[tuple[int, State, bool]]) -> None:
-        for job, state, requeued in ended:
-            self._statistics.count_end(job, state, requeued=requeued)
 
     def _start_workers(self, ended: int) -> list[WorkerInfo]:
         """Start as many workers as have ended, and those that jobs have waited for."""
@@ -294,6 +283,8 @@ class RunnerLoop:
         free, most = self._time_left.limit(dispatcher.free()), self._attempts_left
         if self._time_left.seconds is not None:
             scope = replace(scope, total=self._time_left.limit(scope.total), time_left=self._time_left)
+        if not self._peer_watch.works_elsewhere:
+            scope = replace(scope, host="")
         claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, most, absent)
         self._count_claims(sum(map(len, claims.work.values())))
         self._statistics.never_fit = dict(claims.never_fit)
@@ -334,20 +325,20 @@ class RunnerLoop:
         if readable:  # a peer has started or ended
             self._peer_watch.due = self._iterated
         self._dispatcher.recall_stalled()
-        rest = self._iterated + BATCH_SECONDS - time.monotonic()
+        rest = self._iterated + self._dispatcher.durations.batch_seconds - time.monotonic()
         if rest > 0 and not self._to_start and self._dispatcher.well_supplied:
             time.sleep(rest)
 
     def _timeout(self) -> float:
         """Return the seconds until something is due that no descriptor reports."""
-        timeout = IDLE_SECONDS
+        timeout = math.inf
         if self._more_ready:
             timeout = 0.0
         elif self._dispatcher.returned:
             timeout = 0.05
         elif self._dispatcher.can_recall:
             timeout = RECALL_SECONDS
-        dues = [self._lease.due]
+        dues = [self._lease.due, self._report_due]
         if not self._stopping:
             dues += [self._peer_watch.due, self._start_at]
         if self._limit is not None and self._may_time_out:
@@ -358,12 +349,9 @@ class RunnerLoop:
             dues.append(self._leave_at)
         elif self._kill_at is not None:
             dues.append(self._kill_at)
-        if self._reporter is not None:
-            dues.append(self._reporter.due)
         if self._orphans:
             dues.append(self._orphans.due)
-        retry = self._retry_timer.seconds(self._session.clock())
-        return max(0.0, min(timeout, min(dues) - time.monotonic(), retry))
+        return max(0.0, min(timeout, min(dues) - time.monotonic(), self._retry_timer.seconds(self._session.clock())))
 
     # --- ending
 
@@ -464,18 +452,33 @@ class RunnerLoop:
     def _adopt_orphans(self) -> None:
         """Take over from dead peers. Of several runners only one succeeds for each."""
         now = self._session.clock()
+        known = set(self._peer_watch.peers)
         with self._session.store.read() as archive:
             registered = archive.runners.alive()
-        if dead := self._peer_watch.dead_peers(registered, now):
+        dead = self._peer_watch.dead_peers(registered, now)
+        # This runner may have left jobs to a peer that it did not know yet, after that one had looked for some.
+        if fresh := [peer for peer in self._peer_watch.peers if peer not in known]:
+            notify(self._session.store, fresh)
+        if dead:
             with self._lease.write(now) as archive:
                 self._orphans.take_over(archive, dead, self._runner.id)
 
     # --- reporting
 
-    def _report_progress(self, reporter: ProgressReporter) -> None:
+    @property
+    def _report_due(self) -> float:
+        """Return the time of the next progress report (monotonic): infinity while nothing runs, and nothing has changed
+        since the last one."""
+        if self._reporter and (self._dispatcher.busy or self._orphans or self._iterated >= self._reporter.reported):
+            return self._reporter.due
+        return math.inf
+
+    def _report_progress(self) -> None:
+        if self._reporter is None or time.monotonic() < self._report_due:
+            return
         busy = [worker for worker in self._dispatcher.workers.values() if not worker.idle]
         running = [next(iter(worker.in_flight.values())).assignment.name for worker in busy]
-        reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
+        self._reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
 
     def _report(self) -> WorkReport:
         stuck = dict(self._stuck())

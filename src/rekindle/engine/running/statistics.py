@@ -61,8 +61,11 @@ class RunStatistics(msgspec.Struct):
         """Return how many retries are left of `most` in this run; None: any number."""
         return None if most is None else max(0, most - self.retries)
 
-    def count_retries(self, retries: int, not_retried: int) -> None:
-        """Count jobs that run again as their policies say, and those that do not because there were enough retries."""
+    def count_ends(self, ended: Iterable[tuple[int, State, bool]], retries: int, not_retried: int) -> None:
+        """Count ends as (job, state, requeued), jobs that run again as their policies say, and those that do not
+        because there were enough retries."""
+        for job, state, requeued in ended:
+            self.count_end(job, state, requeued=requeued)
         self.retries += retries
         self.not_retried += not_retried
 
@@ -111,22 +114,19 @@ class ProgressReporter:
 
     def __init__(self, session: Session, workflow: int | None, show: Callable[[Progress], None]) -> None:
         self._session, self._workflow, self._show = session, workflow, show
-        self._began = self._reported = time.monotonic()
+        self._began = self.reported = time.monotonic()
 
     @property
     def due(self) -> float:
         """Return the time of the next report (monotonic)."""
-        return self._reported + (REPORT_ALL_SECONDS if self._workflow is None else REPORT_SECONDS)
+        return self.reported + (REPORT_ALL_SECONDS if self._workflow is None else REPORT_SECONDS)
 
     def report(self, statistics: RunStatistics, running: Iterable[str], *, delayed: bool) -> None:
-        """Report, if a report is due. `running`: names of running jobs; `delayed`: some jobs wait for their retry."""
-        now = time.monotonic()
-        if now < self.due:
-            return
-        self._reported = now
+        """Report. `running`: names of running jobs; `delayed`: some jobs wait for their retry."""
+        self.reported = now = time.monotonic()
         with self._session.store.read() as archive:
             counts = counts_of(archive, self._workflow)
-            waiting = archive.queue.delayed(self._session.clock()) if delayed else {}
+            waiting = archive.overviews.delayed(self._session.clock()) if delayed else {}
         workflows = {self._workflow} if self._workflow is not None else waiting.keys()
         one = statistics
         ended = one.completed + one.failures + one.cancels + one.retried

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,11 +74,32 @@ def work(
 
     Hooks of workflows whose runs have ended run before this returns.
     """
+    steps = work_in_steps(session, options, show, executor, stop)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            report: WorkReport = end.value
+            return report
+
+
+Steps = Generator[None, None, "WorkReport"]
+"""A run that its caller continues after each iteration."""
+
+
+def work_in_steps(
+    session: Session,
+    options: WorkOptions,
+    show: Callable[[Progress], None] | None = None,
+    executor: Executor | None = None,
+    stop: StopHandle | None = None,
+) -> Steps:
+    """Run as `work` does, and yield after each iteration: several runs can take turns in one thread."""
     workflow = find_workflow(session, options.workflow).id if options.workflow else None
     with session.store.read() as archive:
         first = archive.queue.next_attempt()
     with hooks_watched(session, options):
-        report = _run_through_outages(session, options, show, executor, stop)
+        report = yield from _run_through_outages(session, options, show, executor, stop)
     end_run(session, workflow, report, first)
     return report
 
@@ -89,14 +110,14 @@ def _run_through_outages(
     show: Callable[[Progress], None] | None,
     executor: Executor | None,
     stop: StopHandle | None,
-) -> WorkReport:
+) -> Steps:
     options, statistics, began = with_executor(options, os.environ), RunStatistics(), time.monotonic()
     if options.executor == LOCAL and options.allocation is None:
         options = replace(options, allocation=find_allocation(os.environ, session.note))
     runner: Runner | None = None  # the last one, whose server stopped answering
     while True:
         try:
-            return _run(session, _with_time_left(options, began), show, executor, stop, statistics)
+            return (yield from _run(session, _with_time_left(options, began), show, executor, stop, statistics))
         except _Outage as outage:
             if executor is not None or options.most is not None:
                 raise outage.error from None
@@ -147,7 +168,7 @@ def _run(
     executor: Executor | None,
     stop: StopHandle | None,
     statistics: RunStatistics,
-) -> WorkReport:
+) -> Steps:
     """Run as `work` does, with one runner. Raise _Outage if the database server stops answering it."""
     workflow = _checked_workflow(session, options)
     stopped = {} if workflow is not None else _without_folder(session)
@@ -183,7 +204,7 @@ def _run(
                 statistics,
                 threads.of,
             )
-            report = loop.run()
+            report = yield from loop.steps()
             if loop.leaves:
                 executor.leave()
             else:

@@ -56,6 +56,11 @@ class ContentRequests(msgspec.Struct, frozen=True):
     sets: Collection[FileRequest] = ()  # matches of patterns, and folders with exclusions
     environment: Collection[EnvironmentLookup] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is requested."""
+        return not (self.content or self.mtime_paths or self.code or self.sets or self.environment)
+
 
 class FileContents(msgspec.Struct, frozen=True):
     """The digests found (see domain.changes.fingerprints), and the files that were read, for the digest cache."""
@@ -70,32 +75,69 @@ class FileContents(msgspec.Struct, frozen=True):
     environment: Mapping[EnvironmentLookup, str] = msgspec.field(default_factory=dict)
 
 
+_MOST_SETS = 4096
+"""Answers about patterns that a reader keeps."""
+
+
+class ContentReader:
+    """Reads what is requested. Code, programs and matches of patterns are read once for several requests."""
+
+    def __init__(self, progress: ReadProgress | None = None) -> None:
+        """An exception raised by `progress` ends the reading."""
+        self._progress = progress
+        self._sources: CodeDigester | None = None
+        self._code: dict[FunctionSet, Mapping[str, str]] = {}
+        self._files = FileReader()
+        self._programs = ProgramDigests(self._files)
+        self._environment: dict[EnvironmentLookup, str] = {}
+        self._sets: dict[FileRequest, FileContent] = {}
+
+    def read(self, requests: ContentRequests, known: Mapping[str, FileRecord]) -> FileContents:
+        """Read everything requested. Files that look as they did in `known` are not read again."""
+        content: dict[str, str] = {}
+        unread: list[FileRequest] = []
+        for path in requests.content:
+            was = known.get(path)
+            now = file_stat(path) if was is not None else None
+            if was is None or now is None or not (same_stat(was, now) and is_settled(was, was.taken_ns)):
+                unread.append(FileRequest(path))
+            else:
+                content[path] = was.digest
+        unread += [FileRequest(path, mtime_size) for path, mtime_size in requests.mtime_paths]
+        unread += [wanted for wanted in requests.sets if wanted not in self._sets]
+        found, seen = _read_files(unread, known, self._progress) if unread else ({}, ())
+        plain = {wanted: one for wanted, one in found.items() if wanted.pattern is None and not wanted.excluded}
+        content |= {wanted.path: one.digest for wanted, one in plain.items() if wanted.mtime_size is None}
+        sized = {wanted: one for wanted, one in plain.items() if wanted.mtime_size is not None}
+        mtime_paths = {(w.path, w.mtime_size or 0): (one.digest, one.by) for w, one in sized.items()}
+        self._sets |= {wanted: one for wanted, one in found.items() if wanted not in plain}
+        sets = {wanted: self._sets[wanted] for wanted in requests.sets}
+        if len(self._sets) > _MOST_SETS:
+            self._sets.clear()
+        code = {one: self._code_of(one) for one in requests.code}
+        if not self._environment.keys() >= set(requests.environment):
+            self._files.know(known.values())
+        environment = {one: self._part(one) for one in requests.environment}
+        return FileContents(content, mtime_paths, code, (*seen, *self._files.fresh()), sets, environment)
+
+    def _code_of(self, functions: FunctionSet) -> Mapping[str, str]:
+        if functions not in self._code:
+            if self._sources is None:
+                self._sources = CodeDigester(search_path())
+            self._code[functions] = self._sources.code(*functions)
+        return self._code[functions]
+
+    def _part(self, one: EnvironmentLookup) -> str:
+        if one not in self._environment:
+            self._environment[one] = _environment_value(one, self._programs)
+        return self._environment[one]
+
+
 def read_contents(
     requests: ContentRequests, known: Mapping[str, FileRecord], progress: ReadProgress | None = None
 ) -> FileContents:
-    """Read everything requested. Files that look as they did in `known` are not read again. An exception raised by
-    `progress` ends the reading."""
-    content: dict[str, str] = {}
-    unread: list[FileRequest] = []
-    for path in requests.content:
-        was = known.get(path)
-        now = file_stat(path) if was is not None else None
-        if was is None or now is None or not (same_stat(was, now) and is_settled(was, was.taken_ns)):
-            unread.append(FileRequest(path))
-        else:
-            content[path] = was.digest
-    unread += [FileRequest(path, mtime_size) for path, mtime_size in requests.mtime_paths]
-    unread += requests.sets
-    found, seen = _read_files(unread, known, progress) if unread else ({}, ())
-    plain = {wanted: one for wanted, one in found.items() if wanted.pattern is None and not wanted.excluded}
-    content |= {wanted.path: one.digest for wanted, one in plain.items() if wanted.mtime_size is None}
-    mtime_paths = {(w.path, w.mtime_size): (one.digest, one.by) for w, one in plain.items() if w.mtime_size is not None}
-    sets = {wanted: one for wanted, one in found.items() if wanted not in plain}
-    sources, reader = CodeDigester(search_path()), FileReader(known.values())
-    code = {one: sources.code(*one) for one in requests.code}
-    programs = ProgramDigests(reader)
-    environment = {one: _environment_value(one, programs) for one in requests.environment}
-    return FileContents(content, mtime_paths, code, (*seen, *reader.fresh()), sets, environment)
+    """Read everything requested, as a ContentReader does."""
+    return ContentReader(progress).read(requests, known)
 
 
 def _environment_value(one: EnvironmentLookup, programs: ProgramDigests) -> str:

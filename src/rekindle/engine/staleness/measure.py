@@ -98,6 +98,8 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
     requests: ContentRequests
     known: Mapping[str, FileRecord]  # digests from the last time that files were read
     accepted: Mapping[int, int]  # by attempt: the `accept` rerun whose basis it is measured by
+    needed: Collection[int]  # the jobs whose results are compared
+    named: bool  # whether what other jobs wrote decides which files count
     _measures: tuple[_AttemptMeasure, ...]
     _needs: NeedComparison
     _environment: Mapping[str, str]
@@ -220,14 +222,24 @@ def measure_attempts(
             measure.fan_outs = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
         measures.append(measure)
     requests = _content_requests(measures)
-    known = archive.fingerprints.known_files([*requests.content, *lookups.files])
+    known = known_records(archive, requests, lookups.files)
+    by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
+    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
+    written = job_outputs(archive, naming)
+    return AttemptMeasures(
+        requests, known, by_rerun, needs.jobs, bool(naming), tuple(measures), needs, environment, written
+    )
+
+
+def known_records(archive: Snapshot, requests: ContentRequests, files: Collection[str] = ()) -> dict[str, FileRecord]:
+    """Return the digests from the last time that what is requested was read, and `files`."""
+    wanted = [*requests.content, *files]
+    known = archive.fingerprints.known_files(wanted) if wanted else {}
     folders = [path for path in requests.content if path not in known]
     folders += {one.path if one.pattern is None else glob_base(one.path, one.pattern) for one in requests.sets}
     if folders:
         known |= archive.fingerprints.known_below(folders)
-    by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
-    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
-    return AttemptMeasures(requests, known, by_rerun, tuple(measures), needs, environment, job_outputs(archive, naming))
+    return known
 
 
 def _measure_attempt(

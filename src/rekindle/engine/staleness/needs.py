@@ -28,6 +28,7 @@ class NeedComparison(msgspec.Struct, frozen=True):
 
     reasons: Mapping[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)
     comparable: Collection[int] = ()
+    jobs: Collection[int] = ()  # all that are needed, or were
     now: Mapping[int, Mapping[int, str]] = msgspec.field(default_factory=dict)
     results: Mapping[int, str | None] = msgspec.field(default_factory=dict)  # by needed attempt, if requested
     compared: Mapping[int, Sequence[str]] = msgspec.field(
@@ -70,7 +71,7 @@ def compare_needs(
         if (names := [jobs[job].name for job in parents.get(one.job, ()) if job in comparable])
     }
     came = {one.attempt: results.came(one, now) for one, _, now in asked} if whole else {}
-    return NeedComparison(reasons, left.keys(), came, results.results if whole else {}, left)
+    return NeedComparison(reasons, left.keys(), jobs.keys(), came, results.results if whole else {}, left)
 
 
 def _recorded_if_claimed_now(

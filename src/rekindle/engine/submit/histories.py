@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow, can_keep_ids, check_history
 from rekindle.domain.models import AttemptEnd, StepOutcome
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, planned_jobs, seal_plan
 from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import State, state_after
@@ -167,5 +167,7 @@ def _record_archived(
         )
         for job in archive.jobs.get(sorted(archived))
     )
-    rerun = archive.reruns.record(seal_plan(RerunPlan(planned)), IMPORT_KIND, {"import": source}, None, now)
+    rerun = archive.reruns.record(
+        seal_plan(RerunPlan(planned_jobs(planned))), IMPORT_KIND, {"import": source}, None, now
+    )
     archive.imports.archive([number for numbers in archived.values() for number in numbers], rerun)

@@ -18,6 +18,7 @@ from rekindle.domain.changes.revisions import (
     RevisionOutline,
     diff_outlines,
     dropped_warnings,
+    pair_by_name,
     revision_plan,
     revision_reason,
 )
@@ -69,12 +70,12 @@ def revise_workflow(
             hint="--as NAME submits this one under a name of its own; `rekindle init` makes a store here",
         )
     moved = _replaced_source(known, definition, revise)
-    definition = with_stored_names(archive, known, definition)
     if is_unchanged(archive, known, definition):
         if moved:
             archive.workflows.set_source(known.id, definition.source)
         jobs = len(definition.jobs)
         return SubmitResult(known.id, known.name, known.revision, jobs, created=False, unchanged=True, replaces=moved)
+    definition = with_stored_names(archive, known, definition)
     _refuse_removing_running(archive, known, definition)
     _refuse_taken_names(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)
@@ -105,14 +106,16 @@ def revise_workflow(
 def with_stored_names(archive: Snapshot, known: Workflow, definition: Definition) -> Definition:
     """Return a definition whose matrix keys have the order used in the names of the workflow's jobs. Reordering the
     axes in the spec must not create new jobs."""
-    stored = archive.workflows.outline(known.id, known.revision).jobs
+    stored = ((name, name) for name in archive.dynamic_actions.submitted_names(known.id))
+    defined = ((job.name, job.name) for job in definition.jobs)
+    entries = {split_job_name(new)[0] for old, new in pair_by_name(stored, defined) if old is None and new is not None}
     orders: dict[tuple[str, frozenset[str]], list[str]] = {}
-    if all(job.name in stored for job in definition.jobs):
-        return definition
-    for name in stored:
-        entry, labels = split_job_name(name)
+    for name in archive.dynamic_actions.submitted_names(known.id) if entries else ():
+        entry, labels = split_job_name(name) if name.partition("[")[0] in entries else (name, {})
         if labels:
             orders.setdefault((entry, frozenset(labels)), list(labels))
+    if not orders:
+        return definition
     return replace(definition, jobs=[_with_matrix_order(job, orders) for job in definition.jobs])
 
 

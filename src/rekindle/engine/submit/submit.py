@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +12,21 @@ import msgspec
 from rekindle.domain.changes.revisions import diff_outlines
 from rekindle.domain.definition import Definition, normalize_name
 from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.expansion import job_texts
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.preconditions import refuse_while_imported
 from rekindle.engine.presence import live_runners
-from rekindle.engine.queries.workflow_queries import digest_of
 from rekindle.engine.results import SubmitPreview, SubmitResult
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.submit.revise import may_replace_source, outline_of, revise_workflow, with_stored_names
+from rekindle.engine.submit.revise import (
+    is_unchanged,
+    may_replace_source,
+    outline_of,
+    revise_workflow,
+    with_stored_names,
+)
 from rekindle.journal.paths import attempt_folder, subtasks_folder
 from rekindle.journal.trees import remove_tree
 
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
     from rekindle.domain.models import Runner, Workflow
     from rekindle.store.archive import Snapshot, Transaction
     from rekindle.store.workflows import StoreProgress
+
+_SORTED = msgspec.json.Encoder(order="sorted")
+_ENCODED = 4096  # jobs or edges that are encoded together
 
 
 def submit(
@@ -84,9 +93,10 @@ def preview(
         known = None if new else _known_workflow(archive, definition, revision_of)
         if known is None:
             return SubmitPreview(_create_workflow(archive, definition, session.clock()))
-        before = archive.workflows.outline(known.id, known.revision)
+        same = is_unchanged(archive, known, definition)
+        before = None if same else archive.workflows.outline(known.id, known.revision)
         submitted = revise_workflow(archive, known, definition, session.clock(), paths.exists, revise=revise)
-        if submitted.unchanged:
+        if before is None:
             return SubmitPreview(submitted)
         return SubmitPreview(
             submitted, diff_outlines(before, outline_of(with_stored_names(archive, known, definition)))
@@ -102,8 +112,19 @@ def with_source_digest(definition: Definition, name: str | None = None) -> Defin
         definition = msgspec.structs.replace(definition, name=normalize_name(name))
     if definition.source_digest is not None:
         return definition
-    content = msgspec.json.encode((definition.templates, definition.jobs, definition.edges), order="sorted")
-    return msgspec.structs.replace(definition, source_digest=digest_of(content))
+    return msgspec.structs.replace(definition, source_digest=_content_digest(definition))
+
+
+def _content_digest(definition: Definition) -> str:
+    """Return the digest of the templates, jobs and edges. They are encoded a few at a time."""
+    from blake3 import blake3
+
+    hasher = blake3(_SORTED.encode(definition.templates))
+    jobs = job_texts(definition.jobs, lambda binding: _SORTED.encode(binding).decode())
+    for parts in (jobs, iter(definition.edges)):
+        while some := list(itertools.islice(parts, _ENCODED)):
+            hasher.update(_SORTED.encode(some))
+    return str(hasher.hexdigest())
 
 
 def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int | None) -> Workflow | None:
@@ -147,6 +168,8 @@ def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> 
         archive.workflows.delete(workflow)
         archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
     if files:
+        import shutil
+
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         for beside in own:

@@ -62,7 +62,11 @@ ORDER BY attempt.id LIMIT :limit OFFSET :offset;
 
 -- name: count_attempts
 -- The number of attempts.
-SELECT count(*) FROM attempt WHERE (:live = 0 OR attempt.archived_by IS NULL);
+SELECT count(*) FROM attempt;
+
+-- name: count_live_attempts
+-- The number of attempts that no rerun has archived.
+SELECT count(*) FROM attempt WHERE archived_by IS NULL;
 
 -- name: count_attempts_of_jobs
 -- The number of attempts of the jobs of a query.
@@ -96,9 +100,10 @@ WHERE attempt.id IN @attempts ORDER BY attempt.id;
 SELECT {step_columns} FROM step WHERE step.attempt IN @attempts ORDER BY step.attempt, step.position;
 
 -- name: active
--- Attempts that have not ended, by the partial index of such attempts.
+-- Attempts that have not ended. (Without `+`, SQLite reads all attempts in the order of their ids instead of the partial
+-- index of these.)
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
-WHERE attempt.state IN (2, 3) ORDER BY attempt.id;
+WHERE attempt.state IN (2, 3) ORDER BY +attempt.id;
 
 -- name: active_of_runner
 -- A runner's attempts that have not ended.
@@ -153,13 +158,6 @@ SELECT template, id FROM job
 WHERE workflow = :workflow AND (state = 5 OR state = 6) AND state = 5 AND retired = 0
     AND template IN (SELECT id FROM template WHERE workflow = :workflow AND body LIKE :pattern)
 ORDER BY template, id;
-
--- name: count_verdicts
--- The number of jobs of a workflow by verdict, by the partial index of verdicts other than PASSED.
-SELECT attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job
-WHERE attempt.workflow = :workflow AND attempt.verdict IN ('warning', 'blocker') AND attempt.archived_by IS NULL
-    AND job.retired = 0
-GROUP BY attempt.verdict;
 
 -- name: signatures
 -- Signatures with a prefix: at most eleven, one more than an error lists.

@@ -61,6 +61,10 @@ DELETE FROM attempt WHERE job IN (SELECT id FROM job WHERE workflow = :workflow)
 -- Its jobs in reruns.
 DELETE FROM rerun_job WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
 
+-- name: delete_rerun_changes
+-- The changes of reruns without any jobs left.
+DELETE FROM rerun_change WHERE rerun NOT IN (SELECT rerun FROM rerun_job);
+
 -- name: delete_canaries
 -- The jobs of its canary groups.
 DELETE FROM canary WHERE canary_group IN (SELECT id FROM canary_group WHERE workflow = :workflow);
@@ -105,6 +109,10 @@ DELETE FROM supervision WHERE workflow = :workflow;
 -- name: delete_hook_deliveries
 -- The deliveries of its hooks.
 DELETE FROM hook_delivery WHERE workflow = :workflow;
+
+-- name: delete_assessments
+-- What was found of its blocks of jobs.
+DELETE FROM assessment WHERE workflow = :workflow;
 
 -- name: delete_events
 -- Its events.

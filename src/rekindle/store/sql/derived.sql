@@ -20,27 +20,42 @@ ON CONFLICT (workflow, part) DO UPDATE SET
     ended = CASE WHEN workflow_span.ended >= excluded.ended OR excluded.ended IS NULL
         THEN workflow_span.ended ELSE excluded.ended END;
 
--- name: derivation_inputs
--- Jobs as they are, with the state of their live attempt.
-SELECT job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired,
-    attempt.state AS attempt_state, job.when_finished
-FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
+-- name: not_met
+-- The edges from jobs without a live attempt that has completed.
+edge JOIN job AS parent ON parent.id = edge.parent LEFT JOIN attempt AS ran ON ran.id = parent.attempt
+WHERE (ran.state IS NULL OR ran.state <> 4);
 
--- name: needs
--- The parents of jobs, with their states.
-SELECT edge.child, edge.parent, job.state FROM edge JOIN job ON job.id = edge.parent WHERE edge.child IN @jobs;
+-- name: underived
+-- Jobs whose state or unmet count does not follow from live attempts and edges, and all with `when: finished`.
+WITH needing (child, n) AS (SELECT edge.child, count(*) FROM {not_met} AND edge.child IN @jobs GROUP BY edge.child)
+SELECT job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired,
+    attempt.state AS attempt_state, job.when_finished, coalesce(needing.n, 0) AS needs
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN needing ON needing.child = job.id
+WHERE job.id IN @jobs AND (job.when_finished = 1 OR job.unmet <> coalesce(needing.n, 0) OR job.state <> CASE
+    WHEN attempt.id IS NOT NULL THEN attempt.state
+    WHEN job.canceled <> 0 THEN 6
+    WHEN needing.n IS NOT NULL THEN 0
+    ELSE 1
+END);
+
+-- name: unmet_needs
+-- The parents of jobs that have not completed.
+SELECT edge.child, edge.parent FROM {not_met} AND edge.child IN @jobs;
 
 -- name: set_derived
 -- Write a derived state and unmet count.
 -- distinct row: state, unmet, job
 UPDATE job SET state = :state, unmet = :unmet, version = version + 1 WHERE id = :job;
 
+-- name: has_lenient_jobs
+-- Whether any job has `when: finished`, by the partial index of such jobs.
+SELECT EXISTS (SELECT 1 FROM job WHERE when_finished = 1);
+
 -- name: has_finish_dependents
--- Whether a workflow of these jobs has a job with `when: finished`, by the partial index of such jobs.
-SELECT EXISTS (SELECT 1 FROM job WHERE when_finished = 1)
-    AND EXISTS (
-        SELECT 1 FROM job WHERE when_finished = 1 AND workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs)
-    );
+-- The same for the workflows of these jobs.
+SELECT EXISTS (
+    SELECT 1 FROM job WHERE when_finished = 1 AND workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs)
+);
 
 -- name: idle
 -- 1 if a job is idle, else 0.

@@ -9,14 +9,21 @@ INSERT INTO event (at, kind, workflow, detail) VALUES (:at, :kind, :workflow, :d
 SELECT CAST(each.value AS BIGINT), json_extract(event.detail, '$.note') FROM event, json_each(event.detail, '$.first') AS each
 WHERE event.kind = 'canceled' AND CAST(each.value AS BIGINT) IN @jobs ORDER BY event.id;
 
+-- name: newest_event
+-- The id of the event with this number of newer ones.
+SELECT id FROM event ORDER BY id DESC LIMIT 1 OFFSET :newer;
+
+-- name: newest_event_of_workflow
+-- The same for one workflow.
+SELECT id FROM event WHERE workflow = :workflow ORDER BY id DESC LIMIT 1 OFFSET :newer;
+
 -- name: events
--- The newest events above an id, newest first.
-SELECT id, at, kind, workflow, detail FROM event WHERE id > :after ORDER BY id DESC LIMIT :limit OFFSET :offset;
+-- Events from one id to another, oldest first.
+SELECT id, at, kind, workflow, detail FROM event WHERE id BETWEEN :first AND :last ORDER BY id;
 
 -- name: events_of_workflow
--- The newest events of a workflow above an id, newest first.
-SELECT id, at, kind, workflow, detail FROM event WHERE workflow = :workflow AND id > :after
-ORDER BY id DESC LIMIT :limit OFFSET :offset;
+-- The same for one workflow.
+SELECT id, at, kind, workflow, detail FROM event WHERE workflow = :workflow AND id BETWEEN :first AND :last ORDER BY id;
 
 -- name: events_of_kind
 -- The events of a kind, oldest first.

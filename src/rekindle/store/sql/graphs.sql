@@ -99,7 +99,10 @@ GROUP BY edge.child;
 -- The templates of workflows that have labels, older ones first.
 SELECT workflow, name, body FROM template WHERE workflow IN @workflows AND body LIKE :pattern ORDER BY id;
 
+-- name: count_beside
+-- The number of jobs of the workflows of jobs.
+SELECT coalesce(sum(n), 0) FROM workflow_count WHERE workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
+
 -- name: names_beside
--- The first names of the workflows of jobs.
-SELECT name FROM job
-WHERE workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs) AND retired = 0 LIMIT :limit;
+-- The names of all jobs of the workflows of jobs.
+SELECT name FROM job WHERE workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs) AND retired = 0;

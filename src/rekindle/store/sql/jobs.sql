@@ -6,6 +6,13 @@ job.id, job.workflow, job.name, job.state, job.template, job.binding, job.versio
 job.resource_class, job.held, job.canceled, job.retired, job.attempt, job.attempts, job.added_by,
 job.next_attempt;
 
+-- name: listed_columns
+-- What documents of jobs depend on; first what differs between jobs that are alike. A resource class and the rows of
+-- other tables that a document shows are the same for all jobs with equal values.
+job.id, job.name, job.binding, job.attempt, attempt.started, attempt.ended, job.workflow, job.state, job.held,
+job.retired, job.attempts, job.unmet, job.priority, job.resource_class, job.added_by, job.next_attempt, attempt.cause,
+attempt.exit_code, attempt.evidence, attempt.verdict, attempt.verdict_message, attempt.signature;
+
 -- name: jobs_by_id
 -- Jobs by id.
 SELECT {job_columns} FROM job WHERE job.id IN @jobs ORDER BY job.id;
@@ -40,6 +47,18 @@ SELECT name, id, retired FROM job WHERE workflow = :workflow AND name IN @names 
 SELECT DISTINCT template.name FROM template JOIN workflow ON workflow.id = template.workflow
 WHERE workflow.id = :workflow OR (:workflow IS NULL AND workflow.archived IS NULL) ORDER BY template.name;
 
+-- name: not_held
+-- Those of some jobs that are not held.
+SELECT id, workflow FROM job WHERE id IN @jobs AND held IS NULL ORDER BY id;
+
+-- name: held_otherwise
+-- Those of some jobs that are not held for a reason.
+SELECT id, workflow FROM job WHERE id IN @jobs AND (held IS NULL OR held <> :reason) ORDER BY id;
+
+-- name: held
+-- Those of some jobs that are held.
+SELECT id, workflow FROM job WHERE id IN @jobs AND held IS NOT NULL ORDER BY id;
+
 -- name: hold
 -- Hold jobs for a reason, or release them.
 UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;
@@ -54,10 +73,6 @@ GROUP BY job.held ORDER BY job.held;
 -- The same for one workflow.
 SELECT held, count(*) FROM job WHERE workflow = :workflow AND held IS NOT NULL AND state = 1 AND retired = 0
 GROUP BY held ORDER BY held;
-
--- name: count_overtaken
--- The number of completed jobs that need a job that is not done.
-SELECT count(*) FROM job WHERE workflow = :workflow AND state = 4 AND unmet > 0 AND retired = 0;
 
 -- name: cancel
 -- Cancel jobs that have no live attempt, whose row would say so.
@@ -74,7 +89,7 @@ SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
 -- name: upstream
 -- The jobs that jobs need, with their live attempts and the results of those that completed.
 SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END AS result, job.id AS job,
-    attempt.id AS attempt, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
+    attempt.id AS attempt, attempt.template, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
     CASE WHEN attempt.state = 5 THEN coalesce(attempt.error_type, '') END AS error_type,
     attempt.error_message, attempt.error_traceback, attempt.error_stderr
 FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt

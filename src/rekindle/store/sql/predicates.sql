@@ -8,8 +8,8 @@ FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON templ
 WHERE {where} ORDER BY job.id;
 
 -- name: list_jobs
--- A page of jobs, each with its workflow's name and its live attempt.
-SELECT workflow.name, {job_and_attempt}
+-- A page of jobs, with these columns.
+SELECT {values}
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where} ORDER BY job.id LIMIT :limit OFFSET :offset;
@@ -46,11 +46,20 @@ job.id DESC;
 ({field} IS NULL) DESC, {field}, job.id DESC;
 
 -- name: count_jobs
--- The number of jobs.
-SELECT count(*)
-FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
-    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
-WHERE {where};
+-- The number of jobs. (SQLite does not leave out the joins of a count that nothing uses.)
+SELECT count(*) FROM job JOIN workflow ON workflow.id = job.workflow{joins} WHERE {where};
+
+-- name: join_template
+-- The job's template.
+LEFT JOIN template ON template.id = job.template;
+
+-- name: join_attempt
+-- The job's live attempt.
+LEFT JOIN attempt ON attempt.id = job.attempt;
+
+-- name: join_signature
+-- The signature of the live attempt.
+LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature;
 
 -- name: among
 -- Only these jobs.
@@ -59,6 +68,24 @@ job.id IN @jobs;
 -- name: in_workflow
 -- The jobs of one workflow, archived or not.
 job.workflow = :workflow;
+
+-- name: in_large_workflow
+-- The same for a workflow that has many of the store's jobs. (With `+`, jobs are read in the order of their ids, which
+-- takes a tenth of the time that reading them by the index of names and sorting them takes.)
++job.workflow = :workflow;
+
+-- name: is_large
+-- Whether a workflow has at least a sixteenth of the store's jobs.
+SELECT 16 * (SELECT coalesce(sum(n), 0) FROM workflow_count WHERE workflow = :workflow)
+    >= (SELECT max(id) FROM job);
+
+-- name: among_ended_badly
+-- Of few jobs, by their partial index. (A condition on the state alone lets SQLite read all jobs in the order of ids.)
+job.id IN (SELECT ended.id FROM job AS ended WHERE ended.state = 5 OR ended.state = 6);
+
+-- name: among_active
+-- Of the jobs with an attempt that has not ended, by the partial index of such attempts.
+job.id IN (SELECT active.job FROM attempt AS active WHERE active.state IN (2, 3));
 
 -- name: in_any_workflow
 -- The jobs of all workflows that are not archived.

@@ -49,7 +49,7 @@ ORDER BY job.priority DESC, job.id;
 SELECT job.id{columns} FROM job {claimable};
 
 -- name: any_workflow
--- The scope of a runner that claims jobs of all workflows.
+-- The scope of a runner that claims jobs of all workflows. Also the condition of one that claims any job.
 1 = 1;
 
 -- name: one_workflow
@@ -207,13 +207,7 @@ WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retir
 ORDER BY job.not_before LIMIT 1;
 
 -- name: next_due_of_one
--- When the next delay of a ready job of a workflow ends.
+-- When the next delay of a ready job of a workflow ends. (With `+`, the index of delays is used, not that of names.)
 SELECT job.not_before FROM job
-WHERE job.not_before > :now AND job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+WHERE job.not_before > :now AND +job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
 ORDER BY job.not_before LIMIT 1;
-
--- name: delayed
--- The number of delayed ready jobs by workflow. (With `+`, SQLite uses the index of delays, not that of workflows.)
-SELECT +job.workflow, count(*) FROM job
-WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0
-GROUP BY 1;

@@ -15,25 +15,29 @@ SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
 
 -- name: full_views
 -- The jobs that a rerun may touch, as the planner sees them.
-SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.held, job.canceled, job.retired,
-    job.unmet, job.next_attempt, job.workflow,
-    workflow.revision, workflow.archived IS NOT NULL AS archived, attempt.id AS attempt,
-    attempt.state AS attempt_state, attempt.cause,
-    attempt.started,
-    workflow.directory, attempt.folder AS attempt_folder, attempt.builds_on,
-    CASE WHEN job.attempt IS NULL AND job.attempts > 0
-        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS last,
-    job.when_finished,
-    job.attempt IS NULL AND job.attempts > 0 AND 'recovery' = (
+-- First the values that differ by job; `own` is the live attempt, else the newest one. The others decide of which kind a
+-- job is: `recovered` is null for a job with a live attempt or without any.
+SELECT job.id, job.name, job.version, job.unmet, job.binding,
+    CASE WHEN job.attempt IS NOT NULL THEN job.attempt WHEN job.attempts > 0
+        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS own,
+    job.template, job.state, job.next_attempt, job.held, job.workflow,
+    job.canceled + 2 * job.retired + 4 * job.when_finished + CASE WHEN job.added_by IS NULL THEN 0 ELSE 8 END AS flags,
+    attempt.state AS attempt_state, attempt.cause, CASE WHEN attempt.started IS NULL THEN 0 ELSE 1 END AS started,
+    CASE WHEN job.attempt IS NULL AND job.attempts > 0 THEN (
         SELECT rerun.kind FROM attempt AS earlier JOIN rerun ON rerun.id = earlier.archived_by
         WHERE earlier.job = job.id ORDER BY earlier.id DESC LIMIT 1
-    ) AS recovered
-FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
-WHERE job.id IN @jobs;
+    ) END AS recovered
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt
+WHERE job.id IN @jobs ORDER BY job.id;
 
--- name: added
--- The jobs that actions added.
-SELECT id FROM job WHERE id IN @jobs AND added_by IS NOT NULL;
+-- name: workflow_views
+-- A workflow, as the planner sees its jobs.
+SELECT id, revision, archived IS NOT NULL AS archived, directory FROM workflow WHERE id = :workflow;
+
+-- name: live_folders
+-- The folders of live attempts, the attempts that they build on, and their definitions and those of their jobs.
+SELECT attempt.id, attempt.folder, attempt.builds_on, attempt.template AS ran_as, job.template FROM job JOIN attempt ON attempt.id = job.attempt
+WHERE job.id IN @jobs;
 
 -- name: parent_views
 -- Jobs that are only parents of those, as the planner sees them.
@@ -67,9 +71,14 @@ SELECT attempt.id, attempt.folder, attempt.builds_on, EXISTS (
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
+-- name: bound_jobs
+-- The versions of jobs, and whether undo has more to restore of each than its attempt.
+SELECT id, version, CASE WHEN held IS NULL AND canceled = 0 AND next_attempt IS NULL THEN 0 ELSE 1 END
+FROM job WHERE id IN @jobs;
+
 -- name: pointers
--- The columns of jobs that a rerun changes.
-SELECT id, workflow, resource_class, attempt, held, canceled, next_attempt
+-- What a rerun changes of jobs beside their attempts. `alone`: the job, if it has overrides, which a revision may drop.
+SELECT id, held, canceled, next_attempt, CASE WHEN overrides IS NOT NULL THEN id END AS alone
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -79,13 +88,30 @@ VALUES ((SELECT coalesce(max(id), 0) + 1 FROM rerun), :kind, :at, :digest, :requ
     :expected, :overwrites, :jobs)
 RETURNING id;
 
+-- name: insert_rerun_change
+-- What a rerun does to each of a set of jobs, and what undo restores of them.
+-- distinct row: rerun, number, before, after, unmet, start, keeps, reasons, archives, next_attempt, changes, saves, stays, holds, releases, held, canceled, next_before
+INSERT INTO rerun_change (rerun, number, before, after, unmet, start, keeps, reasons, archives, next_attempt, changes,
+    saves, stays, holds, releases, held, canceled, next_before)
+VALUES (:rerun, :number, :before, :after, :unmet, :start, :keeps, :reasons, :archives, :next_attempt, :changes,
+    :saves, :stays, :holds, :releases, :held, :canceled, :next_before);
+
 -- name: insert_rerun_job
--- A job of an applied plan, with the pointers that undo restores.
--- distinct row: rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers, next_attempt, changes, saves, saved, stays, holds, releases
-INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers,
-    next_attempt, changes, saves, saved, stays, holds, releases)
-VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :keeps, :reasons, :archives, :pointers,
-    :next_attempt, :changes, :saves, :saved, :stays, :holds, :releases);
+-- A job of an applied plan.
+-- distinct row: rerun, job, change, version, attempt, own, upstream
+INSERT INTO rerun_job (rerun, job, change, version, attempt, own, upstream)
+VALUES (:rerun, :job, :change, :version, :attempt, :own, :upstream);
+
+-- name: record_saved
+-- The outputs of a job that were saved.
+-- distinct row: saved, rerun, job
+UPDATE rerun_job SET saved = :saved WHERE rerun = :rerun AND job = :job;
+
+-- name: record_kept
+-- The live attempts of the jobs that a rerun does not reset.
+UPDATE rerun_job SET attempt = job.attempt FROM job, rerun_change
+WHERE rerun_job.rerun = :rerun AND job.id = rerun_job.job AND rerun_change.rerun = rerun_job.rerun
+    AND rerun_change.number = rerun_job.change AND rerun_change.stays = 1;
 
 -- name: record_dynamic
 -- The action sets that a rerun ended.
@@ -101,21 +127,52 @@ SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
 
 -- name: archive_attempts
--- Archive attempts, which are then no longer live. Those that have not ended are asked to cancel.
-UPDATE attempt SET archived_by = :rerun, cancel = CASE WHEN state IN (2, 3) THEN 1 ELSE cancel END
-WHERE id IN @attempts AND archived_by IS NULL;
+-- Archive the attempts that a rerun archives. Those that have not ended are asked to cancel.
+UPDATE attempt SET archived_by = rerun_job.rerun,
+    cancel = CASE WHEN attempt.state IN (2, 3) THEN 1 ELSE attempt.cancel END
+FROM rerun_job, rerun_change
+WHERE rerun_job.rerun = :rerun AND attempt.id = rerun_job.attempt AND attempt.archived_by IS NULL
+    AND rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change AND rerun_change.stays = 0;
 
--- name: reset_job
--- A job after a plan has reset it.
--- distinct row: state, unmet, held, now, next_attempt, job
-UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, held = :held, canceled = 0, delayed_since = :now,
-    next_attempt = :next_attempt, version = version + 1
-WHERE id = :job;
+-- name: of_own
+-- A next attempt of a change as it is for a job.
+CASE WHEN rerun_job.own IS NULL THEN {of_change} ELSE replace(replace(replace({of_change},
+    '"resume_attempt":-1', '"resume_attempt":' || CAST(rerun_job.own AS TEXT)),
+    '"pinned_to":-1', '"pinned_to":' || CAST(rerun_job.own AS TEXT)),
+    '"reuse_candidate":-1', '"reuse_candidate":' || CAST(rerun_job.own AS TEXT)) END;
 
--- name: keep_job
--- A job that a plan does not reset, with the state that follows from its parents.
--- distinct row: state, unmet, held, job
-UPDATE job SET state = :state, unmet = :unmet, held = :held, version = version + 1 WHERE id = :job;
+-- name: of_change
+-- The next attempt of a change, with the rerun that keeps its resume point.
+replace(rerun_change.next_attempt, '"keep_recovery":0', '"keep_recovery":' || CAST(rerun_job.rerun AS TEXT));
+
+-- name: reset_jobs
+-- Reset the jobs of a rerun, in so far as they have the version that its plan was bound to.
+UPDATE job SET state = rerun_change.after, unmet = rerun_change.unmet, attempt = NULL, canceled = 0, delayed_since = :now,
+    held = CASE WHEN rerun_change.releases = 1 THEN NULL ELSE coalesce(rerun_change.holds, job.held) END,
+    next_attempt = {of_own}, version = job.version + 1
+FROM rerun_job, rerun_change
+WHERE rerun_job.rerun = :rerun AND job.id = rerun_job.job AND job.version = rerun_job.version
+    AND rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change AND rerun_change.stays = 0;
+
+-- name: keep_jobs
+-- The same for the jobs that are not reset: their states follow from their parents.
+UPDATE job SET state = rerun_change.after, unmet = rerun_change.unmet,
+    held = CASE WHEN rerun_change.releases = 1 THEN NULL ELSE coalesce(rerun_change.holds, job.held) END,
+    version = job.version + 1
+FROM rerun_job, rerun_change
+WHERE rerun_job.rerun = :rerun AND job.id = rerun_job.job AND job.version = rerun_job.version
+    AND rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change AND rerun_change.stays = 1;
+
+-- name: moved_counts
+-- How many jobs of each workflow and class a rerun has moved from one state to another.
+SELECT job.workflow, job.resource_class, rerun_change.before, rerun_change.after, count(*)
+FROM rerun_job JOIN job ON job.id = rerun_job.job
+    JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
+WHERE rerun_job.rerun = :rerun GROUP BY 1, 2, 3, 4;
+
+-- name: classes
+-- The workflows and resource classes of jobs.
+SELECT id, workflow, resource_class FROM job WHERE id IN @jobs;
 
 -- name: rerun_columns
 -- A rerun without its jobs.
@@ -149,13 +206,24 @@ SELECT count(*) FROM rerun;
 -- The number of reruns that touched a workflow's jobs.
 SELECT count(*) FROM rerun WHERE {touched_workflow};
 
--- name: planned_jobs
+-- name: rerun_changes
+-- The changes of a rerun.
+SELECT number, before, after, unmet, start, keeps, reasons, archives, next_attempt, changes, saves, stays, holds, releases
+FROM rerun_change WHERE rerun = :rerun ORDER BY number;
+
+-- name: rerun_jobs
 -- The jobs of a rerun.
-SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
-    rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.unmet,
-    rerun_job.next_attempt, rerun_job.changes, rerun_job.saves,
-    rerun_job.stays, rerun_job.holds, rerun_job.releases
+SELECT rerun_job.change, rerun_job.job, job.name, rerun_job.version, rerun_job.own, rerun_job.upstream
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
+
+-- name: upstream_names
+-- The names of the jobs that the reasons of a rerun name.
+SELECT id, name FROM job WHERE id IN (SELECT upstream FROM rerun_job WHERE rerun = :rerun);
+
+-- name: back
+-- The jobs of a rerun as they are now.
+SELECT job.id, job.name, job.state FROM rerun_job JOIN job ON job.id = rerun_job.job
+WHERE rerun_job.rerun = :rerun ORDER BY job.id;
 
 -- name: record_reuse_check
 -- The result of a reuse check, with the newest rerun in force that set the candidate.
@@ -163,7 +231,10 @@ FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun
 UPDATE rerun_job SET checked = :checked
 WHERE job = :job AND rerun = (
     SELECT max(setting.rerun) FROM rerun_job AS setting JOIN rerun ON rerun.id = setting.rerun
-    WHERE setting.job = :job AND setting.reuse_candidate = :candidate AND setting.stays = 0 AND rerun.undone IS NULL
+        JOIN rerun_change ON rerun_change.rerun = setting.rerun AND rerun_change.number = setting.change
+    WHERE setting.job = :job AND rerun_change.stays = 0 AND rerun.undone IS NULL
+        AND CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT)
+            IN (:candidate, CASE setting.own WHEN :candidate THEN -1 END)
 );
 
 -- name: reuse_checks
@@ -180,18 +251,32 @@ SELECT rerun_job.saved FROM attempt
     JOIN rerun_job ON rerun_job.rerun = attempt.archived_by AND rerun_job.job = attempt.job
 WHERE attempt.id = :attempt;
 
--- name: undo_views
--- The jobs of a rerun as they are now, with the pointers that undo restores.
-SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.pointers, rerun_job.archives,
-    rerun_job.saved
-FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
+-- name: saved_outputs
+-- The jobs of a rerun with saved outputs.
+SELECT rerun_job.job, rerun_job.saved, job.workflow, rerun_job.change
+FROM rerun_job JOIN job ON job.id = rerun_job.job
+WHERE rerun_job.rerun = :rerun AND rerun_job.saved IS NOT NULL ORDER BY rerun_job.job;
+
+-- name: started_since
+-- The jobs of a rerun that have started since.
+SELECT rerun_job.job, job.name FROM rerun_job JOIN job ON job.id = rerun_job.job
+WHERE rerun_job.rerun = :rerun AND job.attempt IS NOT NULL
+    AND (rerun_job.attempt IS NULL OR job.attempt <> rerun_job.attempt) ORDER BY rerun_job.job;
+
+-- name: canceled_by
+-- The attempts that a rerun has asked to cancel and that have completed.
+SELECT attempt.id, job.name FROM rerun_job
+    JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
+    JOIN job ON job.id = rerun_job.job JOIN attempt ON attempt.id = rerun_job.attempt
+WHERE rerun_job.rerun = :rerun AND rerun_change.before IN (2, 3) AND attempt.state = 4 ORDER BY attempt.id;
 
 -- name: retries
 -- How often jobs have been retried since a user last reset them.
 SELECT rerun_job.job, count(*) FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
 WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
     SELECT max(reset.rerun) FROM rerun_job AS reset JOIN rerun AS asked ON asked.id = reset.rerun
-    WHERE reset.job = rerun_job.job AND reset.stays = 0 AND asked.kind IN ('manual', 'restart', 'run', 'reset', 'canary')
+        JOIN rerun_change ON rerun_change.rerun = reset.rerun AND rerun_change.number = reset.change
+    WHERE reset.job = rerun_job.job AND rerun_change.stays = 0 AND asked.kind IN ('manual', 'restart', 'run', 'reset', 'canary')
         AND asked.undone IS NULL
 ), 0)
 GROUP BY rerun_job.job;
@@ -200,18 +285,21 @@ GROUP BY rerun_job.job;
 -- The retries of jobs with their reasons, and the attempts that they led to (null: none yet). A retry is left out if
 -- another rerun reset the job before it ran.
 WITH retry AS (
-    SELECT rerun_job.rerun, rerun_job.job, rerun_job.reasons, (
+    SELECT rerun_job.rerun, rerun_job.job, rerun_change.reasons, (
         SELECT min(following.id)
         FROM attempt AS failed JOIN attempt AS following ON following.job = failed.job AND following.id > failed.id
         WHERE failed.job = rerun_job.job AND failed.archived_by = rerun.id
     ) AS attempt
     FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
+        JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
     WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL
 )
 SELECT retry.job, retry.attempt, retry.reasons FROM retry LEFT JOIN attempt ON attempt.id = retry.attempt
 WHERE NOT EXISTS (
     SELECT 1 FROM rerun_job AS reset JOIN rerun ON rerun.id = reset.rerun
-    WHERE reset.job = retry.job AND reset.rerun > retry.rerun AND reset.stays = 0 AND reset.archives = '[]'
+        JOIN rerun_change ON rerun_change.rerun = reset.rerun AND rerun_change.number = reset.change
+    WHERE reset.job = retry.job AND reset.rerun > retry.rerun AND rerun_change.stays = 0
+        AND rerun_change.archives = '[]'
         AND rerun.kind NOT IN ('accept', 'revision') AND rerun.undone IS NULL
         AND rerun.at <= coalesce(attempt.queued, rerun.at)
 )
@@ -224,40 +312,48 @@ FROM job JOIN attempt AS newest ON newest.id = (SELECT max(id) FROM attempt WHER
     JOIN rerun ON rerun.id = newest.archived_by
 WHERE job.id IN @jobs AND job.attempt IS NULL AND job.attempts > 0 AND rerun.kind IN ('retry', 'recovery');
 
--- name: attempt_states
--- The states of attempts.
-SELECT id, state FROM attempt WHERE id IN @attempts;
-
 -- name: later_reruns
 -- Newer reruns in force that touched the same jobs. Revisions do not change what undo restores.
-SELECT earlier.job, later.rerun
-FROM rerun_job AS earlier JOIN rerun_job AS later ON later.job = earlier.job AND later.rerun > earlier.rerun
-    JOIN rerun ON rerun.id = later.rerun
-WHERE earlier.rerun = :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revision' ORDER BY earlier.job, later.rerun;
+SELECT earlier.job, job.name, later.rerun
+FROM rerun JOIN rerun_job AS later ON later.rerun = rerun.id
+    JOIN rerun_job AS earlier ON earlier.rerun = :rerun AND earlier.job = later.job JOIN job ON job.id = earlier.job
+WHERE rerun.id > :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revision' ORDER BY earlier.job, later.rerun;
 
--- name: restore_job
--- Restore a job's pointers, if its version has not changed.
--- row: attempt, held, canceled, next_attempt, job, version
-UPDATE job SET attempt = :attempt, held = :held, canceled = :canceled, next_attempt = :next_attempt,
-    version = version + 1
-WHERE id = :job AND version = :version;
+-- name: restore_jobs
+-- Restore the pointers of the jobs of a rerun.
+UPDATE job SET attempt = rerun_job.attempt, held = rerun_change.held, canceled = rerun_change.canceled,
+    next_attempt = rerun_change.next_before, version = job.version + 1
+FROM rerun_job, rerun_change
+WHERE rerun_job.rerun = :rerun AND job.id = rerun_job.job
+    AND rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change;
+
+-- name: reclassified
+-- The jobs of a rerun with overrides, before or after it.
+SELECT rerun_job.job FROM rerun_change
+    JOIN rerun_job ON rerun_job.rerun = rerun_change.rerun AND rerun_job.change = rerun_change.number
+WHERE rerun_change.rerun = :rerun AND (json_extract(rerun_change.next_attempt, '$.overrides') IS NOT NULL
+    OR json_extract(rerun_change.next_before, '$.overrides') IS NOT NULL);
 
 -- name: revive_attempts
--- Attempts that are live again.
-UPDATE attempt SET archived_by = NULL WHERE id IN @attempts AND archived_by = :rerun;
+-- The attempts that a rerun archived are live again.
+UPDATE attempt SET archived_by = NULL FROM rerun_job
+WHERE rerun_job.rerun = :rerun AND attempt.id = rerun_job.attempt AND attempt.archived_by = :rerun;
 
--- name: children
--- The jobs that need jobs.
-SELECT DISTINCT child FROM edge WHERE parent IN @jobs;
+-- name: rerun_and_children
+-- The jobs of a rerun, and the jobs that need them.
+SELECT job FROM rerun_job WHERE rerun = :rerun
+UNION
+SELECT edge.child FROM rerun_job JOIN edge ON edge.parent = rerun_job.job WHERE rerun_job.rerun = :rerun;
 
 -- name: mark_undone
 -- Mark a rerun undone.
 UPDATE rerun SET undone = :now WHERE id = :rerun AND undone IS NULL;
 
 -- name: bump_versions
--- Mark that plans which read these jobs are outdated.
-UPDATE job SET version = version + 1 WHERE id IN @jobs;
+-- Mark that plans which read the jobs of a rerun are outdated.
+UPDATE job SET version = version + 1 WHERE id IN (SELECT job FROM rerun_job WHERE rerun = :rerun);
 
--- name: workflows_of_jobs
--- The workflows of jobs, with the number of these jobs.
-SELECT workflow, count(*) FROM job WHERE id IN @jobs GROUP BY workflow ORDER BY workflow;
+-- name: workflows_of_rerun
+-- The workflows of the jobs of a rerun, with the number of these jobs.
+SELECT job.workflow, count(*) FROM rerun_job JOIN job ON job.id = rerun_job.job
+WHERE rerun_job.rerun = :rerun GROUP BY job.workflow ORDER BY job.workflow;

@@ -17,6 +17,10 @@ RETURNING id;
 -- Extend a lease that no other runner has taken over.
 UPDATE runner SET expires = :until + {skew} WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
 
+-- name: is_current
+-- A runner that no other has taken over.
+SELECT 1 FROM runner WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
+
 -- name: end_runner
 -- A runner ended, or was found dead.
 UPDATE runner SET ended = :now WHERE id = :runner AND ended IS NULL;

@@ -50,8 +50,12 @@ SELECT id FROM reached;
 
 -- name: reuse_checks
 -- The newest reuse check of jobs.
-SELECT rerun_job.job, rerun_job.rerun, rerun_job.reuse_candidate, rerun_job.checked
+SELECT rerun_job.job, rerun_job.rerun,
+    CASE CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT) WHEN -1 THEN rerun_job.own
+        ELSE CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT) END AS reuse_candidate,
+    rerun_job.checked
 FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
+    JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
 WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL AND NOT EXISTS (
     SELECT 1 FROM rerun_job AS newer JOIN rerun AS checking ON checking.id = newer.rerun
     WHERE newer.job = rerun_job.job AND newer.rerun > rerun_job.rerun AND newer.checked IS NOT NULL
@@ -74,11 +78,3 @@ WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_ex
 -- When attempts of workflows ran. A running attempt has no end yet.
 SELECT workflow, started, coalesce(ended, 1e18) AS ended FROM attempt
 WHERE workflow IN @workflows AND started IS NOT NULL ORDER BY workflow, started;
-
--- name: pending
--- The counts of jobs that have not started, by workflow and resource class.
-SELECT workflow_count.workflow, workflow_count.resource_class, sum(workflow_count.n) AS n
-FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
-WHERE workflow_count.state IN (0, 1) AND workflow.archived IS NULL
-GROUP BY workflow_count.workflow, workflow_count.resource_class HAVING sum(workflow_count.n) > 0
-ORDER BY workflow_count.workflow, workflow_count.resource_class;

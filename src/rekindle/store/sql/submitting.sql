@@ -88,12 +88,21 @@ DELETE FROM edge WHERE parent = :parent AND child = :child;
 SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 
+-- name: submitted_columns
+-- A job as a revision compares it.
+job.id, job.name, job.template, job.binding, job.retired, job.next_attempt, job.state, job.version, job.when_finished;
+
 -- name: submitted_jobs
--- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
-SELECT id, name, template, binding, retired, next_attempt, state, version,
-    when_finished
-FROM job
-WHERE workflow = :workflow AND added_by IS NULL;
+-- The jobs of a workflow that no action added, retired ones included. Read in the order of ids (`+`), which is that of
+-- the definition, not by the index of names.
+SELECT {submitted_columns} FROM job
+WHERE job.id BETWEEN (SELECT min(id) FROM job WHERE workflow = :workflow)
+    AND (SELECT max(id) FROM job WHERE workflow = :workflow)
+    AND +job.workflow = :workflow AND job.added_by IS NULL ORDER BY job.id;
+
+-- name: some_submitted_jobs
+-- These jobs, as a revision compares them.
+SELECT {submitted_columns} FROM job WHERE job.id IN @jobs;
 
 -- name: keep_binding
 -- Before a job gets other matrix values: its attempts keep those that they ran with.
@@ -121,22 +130,23 @@ UPDATE job SET version = version + 1 WHERE id IN @jobs;
 SELECT id, name, template, next_attempt FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
 
 -- name: overridden_pointers
--- The pointers with overrides that undo would restore for jobs of a workflow.
-SELECT rerun_job.rerun, rerun_job.job, job.template, rerun_job.pointers
-FROM job
-JOIN rerun_job ON rerun_job.job = job.id
-JOIN rerun ON rerun.id = rerun_job.rerun
-WHERE job.workflow = :workflow AND rerun.undone IS NULL AND json_extract(rerun_job.pointers, '$.next.overrides') IS NOT NULL;
+-- The next attempts with overrides that undo would restore for jobs of a workflow. Each such job has a change of its own.
+SELECT rerun_change.rerun, rerun_change.number, job.id AS job, job.template, rerun_change.next_before
+FROM rerun_change JOIN rerun ON rerun.id = rerun_change.rerun
+    JOIN rerun_job ON rerun_job.rerun = rerun_change.rerun AND rerun_job.change = rerun_change.number
+    JOIN job ON job.id = rerun_job.job
+WHERE job.workflow = :workflow AND rerun.undone IS NULL
+    AND json_extract(rerun_change.next_before, '$.overrides') IS NOT NULL;
 
 -- name: set_overrides
 -- Keep only the overrides that a revision has not outdated.
 -- row: next_attempt, job
 UPDATE job SET next_attempt = :next_attempt, version = version + 1 WHERE id = :job;
 
--- name: set_pointers
--- Change the pointers that undo would restore.
--- row: pointers, rerun, job
-UPDATE rerun_job SET pointers = :pointers WHERE rerun = :rerun AND job = :job;
+-- name: set_next_before
+-- Change the next attempts that undo would restore.
+-- row: next_before, rerun, number
+UPDATE rerun_change SET next_before = :next_before WHERE rerun = :rerun AND number = :number;
 
 -- name: clear_counts
 -- Delete a workflow's counts before counting again.

@@ -166,7 +166,7 @@ def recorded_values(
         return (*plans.job_cells(job, job.id in retired), moved.mark(job.id) if moved else "")
 
     lines = list(islice(plans.tree_lines(plan.jobs, children, cells), MOST_LINES))
-    shown = sum(len(line.jobs) for line in lines if not line.again)
+    shown = sum(line.number for line in lines if not line.again)
     return {
         "summary": plans.summary(plan),
         "cost": plans.cost(plan),
@@ -177,18 +177,18 @@ def recorded_values(
         "modified": plans.change_lines(plan.jobs)[:MOST_FILES],
         "overwrites": plan.overwrites[:MOST_FILES],
         "more_overwrites": max(0, len(plan.overwrites) - MOST_FILES),
-        "saves": any(job.saves for job in plan.jobs),
+        "saves": plan.jobs.total(lambda job: bool(job.saves)) > 0,
     }
 
 
 def _line(line: TreeLine, retired: set[int], moved: Moved | None) -> dict[str, Any]:
     first = line.jobs[0]
-    before, after, start, why = plans.job_cells(first, first.id in retired, line.lead)
-    several = len(line.jobs) > 1
+    before, after, start, why = line.cells(retired)
+    several = line.number > 1
     return {
         "lead": line.lead,
         "name": line.name.removeprefix(line.lead),
-        "ids": attempts.id_ranges([job.id for job in line.jobs]),
+        "ids": line.ids or attempts.id_ranges([job.id for job in line.jobs]),
         "job": None if several else first.id,
         "again": line.again,
         "before": before,
@@ -212,7 +212,7 @@ def _removed(shown: ShownPlan, moved: Moved | None) -> list[tuple[int, str, str]
 def _applied(done: Applied) -> Values:
     again = 0
     if done.rerun is not None:
-        again = sum(not job.stays for job in done.rerun.plan.jobs)
+        again = done.rerun.plan.jobs.total(lambda job: not job.stays)
     return {
         "done": done,
         "again": words.plural(again, "job"),

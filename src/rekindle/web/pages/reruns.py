@@ -62,7 +62,7 @@ def _page(session: Session, query: Query) -> Values:
 
 def _rerun(session: Session, query: Query) -> Values:
     record = workflow_queries.rerun(session, _number(query, "id"))
-    ids = [job.id for job in record.plan.jobs]
+    ids = record.plan.jobs.ids
     again = [job.id for job in record.plan.jobs if not job.stays]
     checked = workflow_queries.reuse_checks(session, record.id)
     return {
