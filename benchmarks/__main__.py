@@ -84,7 +84,7 @@ def _write_table() -> int:
 
 
 def _arguments(rows: dict[str, Row]) -> argparse.Namespace:
-    listed = "\n".join(f"  {name:12}{row.about}" for name, row in rows.items())
+    listed = "\n".join(f"  {name:14}{row.about}" for name, row in rows.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure rekindle on this machine.\n\nrows:\n{listed}",
