@@ -49,7 +49,8 @@ def simulation_options(command: Command) -> Command:
             "--simulate",
             "is_simulated",
             is_flag=True,
-            help="Run and write nothing: replay the history of WORKFLOW, and print what these guards would have done.",
+            help="Run and write nothing: replay the history of WORKFLOW, and print what these guards would have done. "
+            "Attempts without a record are drawn from similar ones, and counted.",
         ),
     ):
         decorated = decorate(decorated)

@@ -196,8 +196,6 @@ def supervise(
     If a job was canceled, nothing is rerun, as the batch is taken for canceled; with --on error,canceled, canceled
     jobs run again too. Failed jobs in quarantine (see `quarantine:` of specs) match no guard and are not rerun.
 
-    With --simulate, attempts end as in the history; those without a record are drawn from similar ones, and counted.
-
     Exit code for the whole workflow at the end: 0 no error is left, 2 errors are left, 5 canceled, 6 timed out; with
     --on or --fail-on: 7 blockers are left, 8 warnings are left.
 

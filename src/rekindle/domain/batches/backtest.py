@@ -54,7 +54,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class SimulatedRound(msgspec.Struct, frozen=True):
-    """The simulated batch at rest, `at` seconds after its begin and after so many attempts, and what ran again."""
+    """The simulated batch at rest, `at` seconds after its begin, what it had cost by then, and what ran again."""
 
     number: int  # from 1
     at: float
