@@ -17,9 +17,15 @@ JOBS_FAILED = 2
 
 MODULE = '''"""The functions of the measured calls."""
 
+import time
+
 
 def nothing():
     return None
+
+
+def pause(seconds):
+    time.sleep(seconds)
 
 
 def fail_each(number, every):

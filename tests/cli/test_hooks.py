@@ -18,6 +18,11 @@ import psutil
 import pytest
 from cli_shell import Shell
 
+from rekindle.engine.hooks import hooks_watched
+from rekindle.engine.notify import Notifier
+from rekindle.engine.results import WorkOptions
+from rekindle.engine.session import open_session
+from rekindle.journal.processes import wait_readable
 from stores import new_store_url
 
 REKINDLE = str(Path(sys.executable).parent / "rekindle")
@@ -390,3 +395,25 @@ def test_in_postgresql_one_of_two_runners_runs_them(shell: Shell, postgres_serve
     shell.write('{name: other, jobs: {a: {run: "true"}}, on: {finished: "echo other >> hooks"}}')
     assert shell("--store", url, "run", "spec.yaml").code == 0
     assert written(shell)[1:] == ["other"]
+
+
+def test_the_thread_for_hooks_ends_with_the_run_also_if_it_has_drained_the_notification(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drains, drain = threading.Event(), Notifier.drain
+
+    def drain_the_next(notifier: Notifier) -> None:
+        drains.set()
+        wait_readable((notifier.fd,), 60)
+        drain(notifier)
+
+    def run() -> None:
+        with open_session(str(tmp_path / ".rekindle")) as session, hooks_watched(session, WorkOptions(watch=True)):
+            assert drains.wait(60)
+
+    monkeypatch.setattr("rekindle.engine.hooks.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(Notifier, "drain", drain_the_next)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()

@@ -41,6 +41,7 @@ EXPORTED = {
     "PlannedJob",
     "PlannedRerun",
     "PlannedRestart",
+    "PruneReport",
     "ReattachResult",
     "Refused",
     "RekindleError",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from store_driving import DIAMOND, apply, ids, plan, revise, run, submit
 
 from rekindle.store import assessments
 from rekindle.store.assessments import FoundBlock
+from rekindle.store.queries import FOLDER
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +69,30 @@ def test_a_revision_moves_only_the_blocks_of_jobs_that_it_concerns(store):
     after = blocks(store)
     changed = {block for block, state in after.items() if before.get(block) != state}
     assert changed == {ids(store, 1)["more"] // 2}
+
+
+WITHOUT_VERSION = {
+    "queue.unclaim_jobs": "takes the live attempt away, whose id is in the sum; no later attempt has a lower id",
+    "queue.clear_due_delays": "the job waits for its next attempt, and has not ended",
+    "queue.clear_future_delays": "the same",
+    "dynamic_actions.hold": "says nothing about an attempt",
+    "dynamic_actions.end_hold": "the same",
+    "dynamic_actions.set_canceled": "only jobs without an attempt; the change of state that follows raises the version",
+    "jobs.cancel": "the same",
+    "dynamic_actions.set_retired": "whoever retires jobs calls bump_versions",
+    "reuse.reuse_candidate": "the move to COMPLETED that follows raises the version",
+    "derived.set_class": "what a job may use says nothing about an attempt",
+    "upgrading.job_folder": "the same folder, written in another way",
+}
+
+
+def test_each_statement_that_changes_a_job_raises_its_version():
+    blocks = {
+        f"{path.stem}.{block.split()[0]}": block
+        for path in FOLDER.rglob("*.sql")
+        for block in path.read_text().split("-- name: ")[1:]
+    }
+    changing = {name for name, block in blocks.items() if re.search(r"\bUPDATE job\b", block)}
+    raising = {name for name, block in blocks.items() if re.search(r"version = (job\.)?version \+ 1", block)}
+    assert len(changing) > 10
+    assert changing - raising <= WITHOUT_VERSION.keys()

@@ -409,9 +409,9 @@ def test_a_status_reads_counts_and_no_jobs(store):
 @only_sqlite
 def test_failed_jobs_are_selected_by_their_index(store):
     from rekindle.store.predicates import compile_selection
-    from rekindle.store.stored_paths import StoredPaths
 
-    compiled = compile_selection(Compare("state", Op.EQ, F), 1, StoredPaths("/s/.rekindle"), retired=False)
+    with store.read() as archive:
+        compiled = compile_selection(Compare("state", Op.EQ, F), 1, archive.database, retired=False)
     assert "job_ended_badly" in details(store, compiled.text, **compiled.values)
 
 

@@ -22,16 +22,16 @@ def folders(tmp_path: Path) -> AttemptFolders:
 def test_an_unused_folder_moves_on_to_the_next_attempt_and_back_at_the_end(
     tmp_path: Path, folders: AttemptFolders
 ) -> None:
-    first, second = str(tmp_path / "1"), str(tmp_path / "2")
-    folders.make(first)
-    inode = os.stat(first).st_ino
-    assert folders.is_unused(first)
-    folders.clear(first, left_nothing=True)
-    folders.make(second)
-    assert os.stat(second).st_ino == inode
-    folders.clear(second, left_nothing=True)
+    first, second = tmp_path / "1", tmp_path / "2"
+    folders.make(str(first))
+    inode = first.stat().st_ino
+    assert folders.is_unused(str(first))
+    folders.clear(str(first), left_nothing=True)
+    folders.make(str(second))
+    assert second.stat().st_ino == inode
+    folders.clear(str(second), left_nothing=True)
     folders.take_back()
-    assert sorted(os.listdir(tmp_path)) == ["spare"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "spare"]
 
 
 @pytest.mark.parametrize("removed", [False, True])
@@ -45,12 +45,12 @@ def test_a_folder_in_which_something_was_made_is_no_other_attempts(
         (first / "made").unlink()
     os.utime(first, (0, 0))  # as an archive that is unpacked may set it
     assert not folders.is_unused(str(first))
-    inode = os.stat(first).st_ino
+    inode = first.stat().st_ino
     folders.clear(str(first), left_nothing=True)
     assert first.exists() is not removed
     folders.make(str(second))
-    assert os.listdir(second) == []
-    assert removed or os.stat(second).st_ino != inode
+    assert list(second.iterdir()) == []
+    assert removed or second.stat().st_ino != inode
 
 
 def test_a_folder_that_was_removed_or_replaced_is_not_unused(tmp_path: Path, folders: AttemptFolders) -> None:
@@ -72,7 +72,7 @@ def test_when_a_worker_is_idle_no_empty_folder_is_left(harness: WorkerHarness, s
     work = [harness.make(recipe) for _ in range(20)]
     harness.give(*work)
     assert {harness.end_of(one).state for one in work} == {State.COMPLETED}
-    assert [one.folder for one in work if os.path.exists(one.folder)] == []
+    assert [one.folder for one in work if Path(one.folder).exists()] == []
 
 
 def test_logs_of_calls_in_one_process_are_their_own(harness: WorkerHarness) -> None:

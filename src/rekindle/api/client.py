@@ -40,6 +40,7 @@ from rekindle.engine.running.signals import StopHandle, deliver
 from rekindle.engine.running.work import work
 from rekindle.engine.submit.submit import preview, submit
 from rekindle.engine.supervising.supervise import acknowledge, supervise
+from rekindle.presentation.batch_values import PruneReport
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -367,6 +368,44 @@ class Client(Reader):
     def release(self, jobs: arguments.Jobs, note: str | None = None) -> HoldResult:
         """Release held jobs."""
         return control.release(self._reconciled(), arguments.checked_jobs(jobs), note)
+
+    def prune(
+        self,
+        jobs: arguments.Jobs,
+        *,
+        older_than: float | str | None = None,
+        keep_last: int | None = None,
+        compress_logs: bool = False,
+        workflows: bool = False,
+        events: bool = False,
+        note: str | None = None,
+        dry_run: bool = False,
+    ) -> PruneReport:
+        """Remove the content of archived attempts of these jobs, and return what was removed. Their rows stay. This
+        cannot be undone, and asks nothing.
+
+        Args:
+            jobs: A selection, ids, or one id.
+            older_than: Only attempts that ended longer ago: seconds, or a text such as "30d".
+            keep_last: Keep the last attempts of each job, this many.
+            compress_logs: Compress logs instead of removing them.
+            workflows: Also delete workflows that were archived longer ago. Of a selection of a workflow, or of all.
+            events: Also delete older events.
+            note: Recorded with the prune.
+            dry_run: Remove nothing, and return what would be removed.
+        """
+        from rekindle.domain.retention import RetentionRules
+        from rekindle.engine.retention import prune
+        from rekindle.presentation.retention import prune_document
+
+        chosen, age = arguments.checked_jobs(jobs), arguments.seconds("older_than", older_than)
+        rules = RetentionRules(age, keep_last, "compressed" if compress_logs else "removed")
+        session = self._reconciled()
+        plan = prune.plan_prune(session, chosen, prune.PruneRequest(rules, workflows, events))
+        if dry_run or plan.empty:
+            return PruneReport.of(prune_document(plan))
+        asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
+        return PruneReport.of(prune_document(plan, prune.prune(session, plan, asked, note)))
 
 
 def _requests(

@@ -306,7 +306,7 @@ class TokenCalls(_Calls):
 
 @python_hints
 class StoreCalls(_Calls):
-    """Check or copy the store of a client: `client.store`."""
+    """Check, copy or compact the store of a client: `client.store`."""
 
     @property
     def name(self) -> str:
@@ -347,6 +347,14 @@ class StoreCalls(_Calls):
         spool = Path(source.folder).parent / ".rekindle-postgres"
         with closing(open_store(os.fspath(target), create=True, spool=spool)) as made:
             copy_store(source, made, _ignore)
+
+    def vacuum(self) -> tuple[int, int]:
+        """Give the free pages of the database back to the file system. Return its bytes before and after. Refused while
+        a runner works on the store."""
+        from rekindle.engine.retention.vacuum import vacuum_store
+
+        reconcile.reconcile(self._session)
+        return vacuum_store(self._session)
 
 
 def one_job(session: Session, job: int | str) -> int:

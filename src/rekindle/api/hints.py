@@ -52,6 +52,8 @@ CALLS = {
     "token revoke": "client.tokens.revoke(token)",
     "store check": "client.store.check()",
     "store copy": "client.store.copy(target)",
+    "store vacuum": "client.store.vacuum()",
+    "prune": "client.prune(jobs)",
     "spec check": "client.preview(spec)",
 }
 """The call in Python for each command that has one."""

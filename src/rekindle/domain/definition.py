@@ -132,6 +132,7 @@ class JobTemplate(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)  # to filter by; they have no effect on a run
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
+    temporary: tuple[str, ...] = ()  # outputs that are removed once all jobs that need this one are done
 
     @property
     def runs_whenever(self) -> bool:

@@ -96,6 +96,7 @@ class Attempt(NamedTuple):
     evidence: str | None = None  # JSON text: the facts from which the cause was concluded
     shared: bool = False  # its folder may be shared: never remove it
     left_running: LeftRunning | None = None
+    pruned_by: int | None = None  # the prune that removed its content; None: it is kept
 
 
 class Job(NamedTuple):

@@ -221,6 +221,8 @@ def _watch(session: Session, notifier: Notifier, over: threading.Event) -> None:
             own = replace(own, clock=session.clock, note=session.note)
             while not over.wait(LOOK_SECONDS):
                 notifier.drain()
+                if over.is_set():  # its notification may have been drained
+                    return
                 version = own.store.data_version()
                 if version != seen:
                     seen = version

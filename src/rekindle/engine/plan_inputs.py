@@ -24,6 +24,7 @@ from rekindle.engine.results import PlannedRerun
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.resolve import Exists
+    from rekindle.engine.retention.regenerate import Producers  # noqa: TC004  a PlanInputs is never decoded
     from rekindle.store.archive import Snapshot
 
 A = TypeVar("A")
@@ -91,6 +92,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     durations: DurationHistory
     failed: tuple[FailedJob, ...] = ()  # with canaries: the selected jobs that have failed
     canary: int | None = None  # number of canaries for each signature
+    producers: Producers | None = None  # jobs that run again because temporary outputs of theirs are gone
 
 
 def read_plan_inputs(
@@ -102,13 +104,19 @@ def read_plan_inputs(
         check_how(how)
         if canary is not None:
             check_canary(canary, how)
-    views, graph, earlier = planning_views(archive, requests)
+    producers = None
+    if archive.statistics.has_removed_outputs():
+        from rekindle.engine.retention.regenerate import views_with_producers
+
+        (views, graph, earlier), producers = views_with_producers(archive, requests)
+    else:
+        views, graph, earlier = planning_views(archive, requests)
     selected = requests.hows.keys()
     kept = {job for job in selected if job in views and views[job].next.keep_recovery is not None}
     cores = float(slots or processors())
     past = archive.statistics.durations(views, jobs_to_resume(requests) | kept, cores)
     struck = archive.canaries.failed(selected) if canary is not None else ()
-    return PlanInputs(views, graph, earlier, past, tuple(struck), canary)
+    return PlanInputs(views, graph, earlier, past, tuple(struck), canary, producers)
 
 
 def plan_requests(
@@ -134,7 +142,24 @@ def plan_requests(
 
 
 def _plan(inputs: PlanInputs, requests: Requests, why: Mapping[int, tuple[Reason, ...]], exists: Exists) -> RerunPlan:
-    return plan_rerun(inputs.views, inputs.graph, requests, exists, why, inputs.earlier, inputs.durations)
+    """Plan requests, and the producers of temporary outputs that these need. A job is refused if a producer that it
+    needs is."""
+    producers, refused = inputs.producers, list[RefusedJob]()
+    if producers is None:
+        return plan_rerun(inputs.views, inputs.graph, requests, exists, why, inputs.earlier, inputs.durations)
+    while True:
+        every, reasons = producers.added_to(requests), {**producers.why, **why}
+        plan = plan_rerun(inputs.views, inputs.graph, every, exists, reasons, inputs.earlier, inputs.durations)
+        blocked = producers.blocked(plan, requests)
+        running = {job.id for job in plan.jobs if not job.stays} - {one.id for one in blocked}
+        needed = producers.needed_by(running, requests)
+        if not blocked and len(needed.hows) == len(producers.hows):
+            break
+        refused += blocked
+        requests, producers = requests.without({one.id for one in blocked}), needed
+    if not refused:
+        return plan
+    return seal_plan(replace(plan, refused=tuple(sorted((*plan.refused, *refused), key=lambda one: one.id))))
 
 
 class UnknownPath(Exception):

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from rekindle.files.kept_logs import open_log_file
+
 LARGEST = 256 * 1024
 """Largest file, in bytes, that is compared line by line."""
 
@@ -90,7 +92,7 @@ def _changed(a: list[str], b: list[str]) -> Iterator[str]:
 
 def _opened(path: str) -> BinaryIO:
     try:
-        return open(path, "rb")
+        return open_log_file(path)
     except FileNotFoundError:
         return BytesIO()
 

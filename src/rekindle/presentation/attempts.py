@@ -132,9 +132,10 @@ def retry_text(reason: Reason) -> str:
 
 
 def notes(one: Attempt, retry: Reason | None) -> list[str]:
-    """Return notes beside an attempt of a list: which retry it is, the rerun that archived it, its verdict."""
+    """Return notes beside an attempt of a list: its retry, the rerun that archived it, the prune, its verdict."""
     found = [retry_text(retry)] if retry is not None else []
     found += [f"by rerun {one.archived_by}"] if one.archived_by is not None else []
+    found += [f"pruned ({one.pruned_by})"] if one.pruned_by is not None else []
     found += [verdict(one.verdict)] if one.verdict is not None else []
     found += [builds_on(one)] if one.start_step else []
     found += ["pinned"] if one.pinned_to is not None else []

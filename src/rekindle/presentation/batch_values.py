@@ -383,6 +383,7 @@ class Explanation(Value, frozen=True):
         forbidden: Why it must not run twice (`manual` in the spec); None: it may run again.
         compared: What was compared with the present.
         mentioned: Files that commands name and that were not compared.
+        removed: Temporary outputs that were removed: `name`, `path`, `since`.
         checked: The last check for reuse.
         again: The attempt that would be repeated.
         canaries: The group of canaries that it waits for.
@@ -404,6 +405,7 @@ class Explanation(Value, frozen=True):
     forbidden: str | None
     compared: list[dict[str, Any]]
     mentioned: list[dict[str, Any]]
+    removed: list[dict[str, Any]]
     checked: ReuseCheck | None
     again: dict[str, Any] | None
     canaries: dict[str, Any] | None
@@ -437,6 +439,32 @@ class StoreProblem(Value, frozen=True):
     kind: str
     text: str
     hint: str
+
+
+class PruneReport(Value, frozen=True):
+    """What a prune has removed, or would remove.
+
+    Attributes:
+        prune: Its number; None: nothing was removed.
+        attempts: The pruned attempts: `id`, `job`, `name`, `workflow`, `number`, `state`, `cause`, `ended`, `bytes`.
+        kept: How many archived attempts stay, by reason: newest, young, last, needed.
+        left: Attempts (ids) that stay because their jobs have moved since the plan.
+        workflows: Deleted workflows: `id`, `name`, `archived`, `attempts`, `bytes`.
+        events: The number of deleted events.
+        bytes: Of all removed files.
+        logs: What happens to logs: removed or compressed.
+        log_bytes: Of the logs that are compressed.
+    """
+
+    prune: int | None
+    attempts: list[dict[str, Any]]
+    kept: dict[str, int]
+    left: list[int]
+    workflows: list[dict[str, Any]]
+    events: int
+    bytes: int
+    logs: str
+    log_bytes: int
 
 
 class StoreCheck(Value, frozen=True):

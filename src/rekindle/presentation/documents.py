@@ -220,6 +220,8 @@ def attempt(
         "builds_on": one.builds_on,
         "archived": one.archived_by is not None,
         "archived_by": one.archived_by,
+        "pruned": one.pruned_by is not None,
+        "pruned_by": one.pruned_by,
         "partial": one.partial,
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),

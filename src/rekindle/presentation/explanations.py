@@ -68,6 +68,9 @@ def _lines(one: Explanation, found: Explanations, width: int, most: int | None) 
         names = ", ".join(words.one_line(part.name) for part in one.mentioned)
         text = f"not compared, because a job writes it: {names}"
         yield text if most is None else words.cut(text, width)
+    if one.removed:
+        names = ", ".join(words.one_line(output.name) for output in one.removed)
+        yield words.cut(f"temporary, and removed when no job needed it any more: {names}", width)
     if one.accepted is not None:
         note = found.notes.get(one.accepted)
         yield f"compared with the state that rerun {one.accepted} accepted" + (

@@ -151,7 +151,7 @@ def _resumes(job: Job) -> str:
 
 def attempt_facts(details: AttemptDetails) -> list[tuple[str, str]]:
     """Return what is known of an attempt: names and texts, "" where there is nothing to say."""
-    one, job, retry = details.attempt, details.job, details.retry
+    one, job, retry, pruned = details.attempt, details.job, details.retry, details.pruned
     where = f"{one.host} (pid {one.pid})" if one.host and one.pid else one.host or ""
     return [
         ("attempt", f"{one.id}, number {one.number} of job {one.job} {words.one_line(job.job.name)}"),
@@ -164,6 +164,7 @@ def attempt_facts(details: AttemptDetails) -> list[tuple[str, str]]:
         ("verdict", attempts.verdict(one.verdict)),
         ("partial", "it continues without the failed subtasks" if one.partial else ""),
         ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
+        ("pruned", f"by prune {pruned.prune}, {words.full_time(pruned.at)}" if pruned is not None else ""),
         ("builds on", attempts.builds_on(one) if one.builds_on else ""),
         ("modified", attempts.modifications(one.overrides)),
         ("started", words.full_time(one.started)),

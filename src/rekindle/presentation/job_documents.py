@@ -56,6 +56,7 @@ def attempt_details(one: AttemptDetails, page: PageRequest) -> dict[str, Any]:
     retries = {number: one.retry} if one.retry else {}
     return {
         **documents.attempt(one.attempt, one.workdir, one.counts, retries, {number: one.partial_outputs}),
+        "pruned_at": documents.iso(one.pruned.at) if one.pruned else None,
         "actions_in_force": one.in_force is not None,
         "added": list(one.in_force.names) if one.in_force else [],
         "copying": {"done": one.copying[0], "whole": one.copying[1]} if one.copying else None,
@@ -190,6 +191,7 @@ def _explanation(one: Explanation) -> dict[str, Any]:
         "forbidden": one.forbidden or None,
         "compared": [_part(part) for part in one.compared],
         "mentioned": [_part(part) for part in one.mentioned],
+        "removed": [{"name": each.name, "path": each.path, "since": documents.iso(each.since)} for each in one.removed],
         "checked": checked
         and {
             "rerun": checked.rerun,

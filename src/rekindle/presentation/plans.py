@@ -31,14 +31,14 @@ _FOLDERS = {"copy": "in a copy", "same": "same folder"}
 
 
 def summary(plan: RerunPlan) -> str:
-    """Return `12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
+    """Return `12 jobs run again: 10 selected, 2 downstream; 3 refused`. Jobs upstream make temporary outputs again."""
     retired = {job for one in plan.dynamic for job in one.retires}
     kinds: Counter[str] = Counter()
     for one in plan.jobs.sets:
         if _runs(one.change) and one.change.next.reuse_candidate is None:
             kinds[_kind(one.change)] += len(one) - sum(job in retired for job in one.ids if retired)
     number = kinds.total()
-    parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "let go", "downstream") if kinds[kind]]
+    parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "upstream", "let go", "downstream") if kinds[kind]]
     runs = f"{words.plural(number, 'job')} run{'s' if number == 1 else ''} again: {', '.join(parts)}"
     runs += f"; {len(retired):,} retired" if retired else ""
     reusable = plan.jobs.total(lambda job: job.next.reuse_candidate is not None and not job.stays)
@@ -66,6 +66,8 @@ def _kind(job: PlannedJob) -> str:
     kinds = {reason.kind for reason in job.reasons}
     if ReasonKind.SELECTED in kinds:
         return "selected"
+    if ReasonKind.TEMPORARY in kinds:
+        return "upstream"
     return "let go" if ReasonKind.RELEASED in kinds else "downstream"
 
 

@@ -25,6 +25,7 @@ _SIMPLE = {
     ReasonKind.NEVER_RAN: "has not run yet",
     ReasonKind.UNKNOWN: "unknown: there is nothing to compare",
     ReasonKind.RELEASED: "released",
+    ReasonKind.TEMPORARY: "its temporary output is gone",
 }
 
 _OF_JOBS = {

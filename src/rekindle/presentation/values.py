@@ -180,7 +180,7 @@ class Attempt(Value, frozen=True):
         revision: The revision of the workflow.
         pinned: Whether it used the definition of an earlier attempt, `pinned_to`.
         builds_on: The attempt whose steps it keeps.
-        archived: Whether a rerun has archived it, `archived_by`.
+        archived: Whether a rerun has archived it, `archived_by`; `pruned`: a prune removed its content, `pruned_by`.
         partial: Whether it went on with a part of a fan-out's items.
         modified: Whether it ran with other parameters or resources than the definition's, `overrides`.
         retry: The number, limit and cause of an automatic retry.
@@ -218,6 +218,8 @@ class Attempt(Value, frozen=True):
     builds_on: int | None
     archived: bool
     archived_by: int | None
+    pruned: bool
+    pruned_by: int | None
     partial: bool
     modified: bool
     overrides: dict[str, Any] | None
@@ -399,6 +401,7 @@ class AttemptDetails(Attempt, frozen=True):
     """Everything about an attempt.
 
     Attributes:
+        pruned_at: When a prune removed its content.
         actions_in_force: Whether its dynamic actions are in force.
         added: The jobs that these added.
         copying: Bytes `done` and in `whole`, while it copies an earlier attempt's folder.
@@ -409,6 +412,7 @@ class AttemptDetails(Attempt, frozen=True):
         environment: What it ran with: versions and variables.
     """
 
+    pruned_at: datetime | None
     actions_in_force: bool
     added: list[str]
     copying: dict[str, int] | None

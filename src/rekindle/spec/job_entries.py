@@ -192,6 +192,7 @@ def read_job_entry(
         labels={**base.labels, **_labels(job.get("labels"), problems)},
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
+        temporary=outputs.temporary,
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return JobDraft(
@@ -345,7 +346,7 @@ def _needs(node: Node | None, problems: Problems) -> list[PlacedText]:
 
 _COMPARISON_KEYS = ("by", "over")
 _COMPARISONS = ("content", "mtime")
-_FILE_KEYS = {"inputs": ("path", "by", "over", "optional"), "outputs": ("path", "by", "over")}
+_FILE_KEYS = {"inputs": ("path", "by", "over", "optional"), "outputs": ("path", "by", "over", "temp")}
 _FILE_HINT = "as in `raw: data/raw.csv` or `raw: {path: data/raw.csv, by: mtime}`"
 _WILDCARD = re.compile(r"[*?]")
 _OVER_HINT = "as in `{by: mtime, over: 1G}`: smaller files are compared by content"
@@ -357,6 +358,7 @@ class DeclaredFiles(msgspec.Struct):
     paths: dict[str, PlacedText] = msgspec.field(default_factory=dict)
     by_mtime: dict[str, int] = msgspec.field(default_factory=dict)
     optional: tuple[str, ...] = ()  # sorted names
+    temporary: tuple[str, ...] = ()  # sorted names
 
 
 def read_file_comparison(node: Node | None, problems: Problems) -> FileComparison:
@@ -383,6 +385,8 @@ def read_declared_files(node: Node | None, kind: str, base: FileComparison, prob
             declared.by_mtime[name] = comparison.mtime_from
         if isinstance(entry.node, MappingNode) and yes_or_no(entry.node.get("optional"), "`optional`", problems):
             declared.optional = tuple(sorted((*declared.optional, name)))
+        if isinstance(entry.node, MappingNode) and yes_or_no(entry.node.get("temp"), "`temp`", problems):
+            declared.temporary = tuple(sorted((*declared.temporary, name)))
     return declared
 
 

@@ -211,6 +211,12 @@ _GRAPH_KEYS = (
         BOOLEAN,
     ),
     SpecKey(
+        *("temp", ("output",), "true or false", "false"),
+        "The output is removed once all jobs that need its job are done.",
+        "temp: true",
+        BOOLEAN,
+    ),
+    SpecKey(
         *("needs", _JOB, "text, or a list of texts", "none; inputs add needs"),
         "Jobs that must complete first: names, names with matrix values, or patterns with `*` and `?`.",
         'needs: [prepare, "train*"]',

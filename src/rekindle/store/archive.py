@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from rekindle.store.overviews import Overviews
     from rekindle.store.queue import Queue, ReuseCandidates
     from rekindle.store.reruns import Reruns
+    from rekindle.store.retention import Retention
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
+    from rekindle.store.temporary_outputs import TemporaryOutputs
     from rekindle.store.tokens import Tokens
     from rekindle.store.workflows import Workflows
 
@@ -73,8 +75,14 @@ REPOSITORIES = {
     "events": "events:Events",
     "tokens": "tokens:Tokens",
     "hooks": "hooks:Hooks",
+    "retention": "retention:Retention",
+    "temporary_outputs": "temporary_outputs:TemporaryOutputs",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
+
+
+_READ_FIRST = ("retention", "temporary_outputs")
+"""Repositories that few commands use, and that these read, so that they are imported, before they write."""
 
 
 class Snapshot:
@@ -104,6 +112,8 @@ class Snapshot:
     events: Events
     tokens: Tokens
     hooks: Hooks
+    retention: Retention
+    temporary_outputs: TemporaryOutputs
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -198,6 +208,16 @@ class Store:
         with self._block(Access.TURN, runner) as database:
             yield Transaction(database)
 
+    def compact(self) -> tuple[int, int]:
+        """Give free pages back to the file system. Return the bytes of the database before and after. Raise StoreError
+        if that fails: nothing is lost then."""
+        if self._closed:
+            raise StoreError(f"the store {self.name} is closed", hint="open it again")
+        try:
+            return self._driver.compact()
+        except self._driver.errors as error:
+            raise self._driver.translate(error, Access.WRITE) from error
+
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raise StoreUnavailable if the store has been
         removed or replaced."""
@@ -267,7 +287,8 @@ def _write_collected(database: Database) -> None:
 def _import_all() -> None:
     """Import all repositories, and what only their writes use."""
     for name in REPOSITORIES:
-        _repository(name)
+        if name not in _READ_FIRST:
+            _repository(name)
     import_module("rekindle.store.revisions")
 
 

@@ -132,6 +132,11 @@ class Driver(ABC):
         """Return what hears the notifications for a runner; None if the database has none."""
 
     @abstractmethod
+    def compact(self) -> tuple[int, int]:
+        """Give free pages back to the file system, outside of a transaction. Return the bytes of the database before
+        and after."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connection."""
 

@@ -205,6 +205,16 @@ class PostgresDriver(Driver):
     def _of_runner(self, name: str, runner: int) -> str:
         return SQL[name].text.replace("{schema}", self.schema).replace("{runner}", str(runner))
 
+    def compact(self) -> tuple[int, int]:
+        before = self._size()
+        for (table,) in self.run("tables").fetchall():
+            self.run_text(SQL["vacuum"].text.replace("{schema}", self.schema).replace("{table}", table))
+        return before, self._size()
+
+    def _size(self) -> int:
+        """Return the bytes of all tables with their indexes."""
+        return int((self.run("size").fetchone() or (0,))[0])
+
     def close(self) -> None:
         self._connection.close()
 

@@ -93,6 +93,17 @@ class SqliteDriver(Driver):
     def listen(self, runner: int) -> None:
         """Return None: all runners are on this host."""
 
+    def compact(self) -> tuple[int, int]:
+        before = self._size()
+        for name in ("allow_writes", "temporary_on_disk", "vacuum", "temporary", "truncate_log"):
+            self.connection.execute(SQL[name].text).fetchall()
+        return before, self._size()
+
+    def _size(self) -> int:
+        """Return the bytes of the file and its log."""
+        files = (self._path, self._path.with_name(f"{FILE}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def close(self) -> None:
         self.connection.close()
 

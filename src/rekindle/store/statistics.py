@@ -64,6 +64,14 @@ class Statistics:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    def has_removed_outputs(self) -> bool:
+        """Return whether any temporary output of the store was removed, or is to be: see `TemporaryOutputs`."""
+        return self._db.row(SQL["has_removed_outputs"]) is not None
+
+    def has_pruned(self) -> bool:
+        """Return whether any attempt of the store was ever pruned: see `Retention`."""
+        return self._db.row(SQL["has_pruned"]) is not None
+
     def durations(self, views: JobTable, resuming: Collection[int], cores: float) -> DurationHistory:
         """Return how long attempts of these jobs, and of other jobs with their templates, took; for the jobs
         `resuming` also by step. `cores` is the capacity to run on."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from rekindle.domain.expansion import job_texts
 from rekindle.domain.models import Revision, Workflow
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
@@ -57,6 +56,7 @@ class Workflows:
         `ids`, which must be free, are the ids of the jobs (default: the next ones). 100,000 jobs take seconds;
         `progress` is called meanwhile.
         """
+        from rekindle.domain.expansion import job_texts
         from rekindle.store.revisions import first_version, insert_revision, job_row
 
         workflow = int(self._db.value(SUBMIT_SQL["highest_workflow"])) + 1

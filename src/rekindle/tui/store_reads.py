@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +10,7 @@ from rekindle.domain.errors import NotFound
 from rekindle.engine.queries import lists, logs, selections, workflow_queries
 from rekindle.engine.queries.details import JobDetails, job_details
 from rekindle.engine.queries.job_table import job_window
-from rekindle.engine.queries.log_reading import last_piece
+from rekindle.engine.queries.log_reading import last_piece, log_size
 from rekindle.engine.results import PageRequest
 from rekindle.engine.running.reconcile import DeadRunnerWatch
 
@@ -81,7 +80,7 @@ def log_tails(session: Session, job: int) -> tuple[Attempt, list[LogTail]]:
     failed come last, and few are shown. NotFound if it has not run."""
     attempt = logs.attempt_of(session, job)
     files = [*logs.log_files(session, job), *logs.item_log_files(session, job)]
-    written = [one for one in files if _size(one.path)]
+    written = [one for one in files if log_size(one)]
     written.sort(key=lambda one: one.subtask is not None and one.subtask.cause is not None)
     return attempt, [_tail(one) for one in written[-_MOST_FILES:]]
 
@@ -92,10 +91,3 @@ def _tail(one: LogFile) -> LogTail:
     piece = last_piece(one)
     text = piece.data.decode(errors="surrogateescape").strip("\n")
     return LogTail(f"{one.step}{item} {one.stream}{ended}", text, piece.start)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from rekindle.domain.errors import NotFound, UsageError
 from rekindle.domain.selection import Selection
 from rekindle.engine.queries import logs, selections
 from rekindle.engine.queries.log_reading import open_log
+from rekindle.files.kept_logs import content_size, log_size
 from rekindle.presentation import answers
 from rekindle.query.selections import parse_selection
 from rekindle.web import api_answers, api_bodies
@@ -112,7 +112,7 @@ def _log(session: Session, call: Call) -> Response:
     content, size, start = b"", 0, 0
     if (log := open_log(file)) is not None:
         with log:
-            size, start = os.fstat(log.fileno()).st_size, call.query.offset
+            size, start = content_size(log), call.query.offset
             start = max(0, size + start) if start < 0 else min(start, size)
             log.seek(start)
             content = log.read(call.query.limit)
@@ -138,7 +138,7 @@ def _log_file(session: Session, attempt: int, part: api_bodies.LogPart) -> LogFi
     else:
         files = logs.log_files(session, found.job, found.number, part.step)
     streamed = [one for one in files if one.stream == part.stream]
-    return next((one for one in reversed(streamed) if os.path.exists(one.path)), streamed[-1])  # noqa: PTH110
+    return next((one for one in reversed(streamed) if log_size(one.path)), streamed[-1])
 
 
 def _get(

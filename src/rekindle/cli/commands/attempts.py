@@ -125,7 +125,8 @@ def show(attempt: int, verbose: bool, page: PageRequest | None, as_json: bool) -
     ]
     for section in filter(None, sections):
         click.echo(f"\n{section}")
-    click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
+    if found.pruned_by is None:
+        click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
 
 
 def _actions(one: Attempt, in_force: ActionSet | None) -> str:

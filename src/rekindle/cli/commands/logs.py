@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -23,7 +22,8 @@ from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.queries import logs as engine
 from rekindle.engine.results import LogFile
 from rekindle.engine.running.reconcile import DeadRunnerWatch
-from rekindle.files.store_files import NotARegularFile, open_regular_file
+from rekindle.files.kept_logs import log_size, open_log_file
+from rekindle.files.store_files import NotARegularFile
 from rekindle.presentation import attempts, words
 from rekindle.query.job_keys import parse_job_words
 
@@ -94,11 +94,11 @@ def logs(
         allowed = job_queries.leaves_running(session, shown_attempt)
     wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
     if as_json:
-        shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or _size(one)]
+        shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or log_size(one.path)]
         document = {"job": number, "logs": [_document(one) for one in shown]}
         json_output.emit({**document, "left_running": msgspec.to_builtins(shown_attempt.left_running)})
         return
-    printed = [one for one in wanted if _size(one)]
+    printed = [one for one in wanted if log_size(one.path)]
     if not printed:
         click.echo(_nothing(which, bool(items), only_stderr), err=True)
     shown, notes = (printed, []) if which is not None else _few(printed, job)
@@ -185,7 +185,7 @@ def _follow(pieces: Iterable[bytes | LogFile]) -> None:
 
 def _pieces(one: LogFile) -> Iterable[bytes]:
     try:
-        with open_regular_file(one.path) as log:
+        with open_log_file(one.path) as log:
             while piece := log.read(CHUNK):
                 yield piece
     except FileNotFoundError:
@@ -199,13 +199,6 @@ def _copy(pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
-
-
-def _size(one: LogFile) -> int:
-    try:
-        return Path(one.path).lstat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _document(one: LogFile) -> dict[str, object]:

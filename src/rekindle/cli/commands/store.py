@@ -1,4 +1,4 @@
-"""`rekindle store`: check whether a store is sound, and copy it."""
+"""`rekindle store`: check whether a store is sound, copy it, and compact it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 COMMANDS = {
     "check": Entry("rekindle.cli.commands.store:check", "Check whether the store is sound."),
     "copy": Entry("rekindle.cli.commands.store:copy", "Copy a store to another place or database."),
+    "vacuum": Entry("rekindle.cli.commands.store:vacuum", "Give free pages of the database back to the file system."),
 }
 
 
 @click.group("store", cls=LazyGroup, entries=COMMANDS)
 def store() -> None:
-    """Check a store, or copy it.
+    """Check, copy or compact a store.
 
     \b
     Example:
       rekindle store check --deep
+      rekindle store vacuum
       rekindle store copy .rekindle postgresql://db.example.org/science
     """
 
@@ -120,6 +122,32 @@ def copy(source: str, target: str, as_json: bool) -> None:
         return
     rows = words.plural(sum(found.rows.values()), "row")
     click.echo(f"copied {rows} and {format_size(found.file_bytes)} of files to {made.name}; all rows are equal")
+
+
+@click.command()
+@json_option
+def vacuum(as_json: bool) -> None:
+    """Give free pages of the database back to the file system.
+
+    Refused while a runner works on the store: it could not write meanwhile. SQLite rewrites its file, which needs
+    room for a second one; PostgreSQL rewrites each table. Files that an interrupted `rekindle prune` has left are
+    removed first.
+
+    \b
+    Example:
+      rekindle store vacuum
+      rekindle store vacuum --json
+    """
+    from rekindle.cli.sessions import reconciled
+    from rekindle.engine.retention.vacuum import vacuum_store
+
+    with reconciled() as session:
+        before, after = vacuum_store(session)
+        name = session.store.name
+    if as_json:
+        json_output.emit({"store": name, "before": before, "after": after})
+        return
+    click.echo(f"{name}: {format_size(after)}, before {format_size(before)}")
 
 
 def _show_progress(on_terminal: bool, act: str, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -14,6 +15,7 @@ import msgspec
 from rekindle.domain.errors import BadValue
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.queries import job_queries, logs
+from rekindle.files.kept_logs import open_log_file
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt
@@ -79,8 +81,8 @@ class LaunchOutput:
     def _show_end(self, session: Session, attempt: Attempt) -> None:
         printed = dict.fromkeys(REDIRECT_FILES, "")
         for file in logs.log_files(session, attempt.job, attempt.number):
-            if (path := Path(file.path)).exists():
-                printed[file.stream] += path.read_text(encoding="utf-8", errors="replace")
+            with suppress(FileNotFoundError), open_log_file(file.path) as log:
+                printed[file.stream] += log.read().decode(errors="replace")
         click.echo(printed["stdout"], nl=False)
         click.echo(printed["stderr"], nl=False, err=True)
         if attempt.failure is not None:

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +29,7 @@ from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries import job_queries
 from rekindle.engine.queries import logs as engine_logs
 from rekindle.engine.running import reconcile
+from rekindle.files.kept_logs import log_size
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt
@@ -219,11 +219,7 @@ def test_json(batch: ResimBatch, one: BatchJob) -> dict[str, Any]:
 def log_json(session: Session, batch: ResimBatch, one: BatchJob, attempt: Attempt) -> Iterator[dict[str, Any]]:
     """Yield the nonempty logs of an attempt as JSON."""
     for file in engine_logs.log_files(session, one.job.id, attempt.number):
-        try:
-            size = Path(file.path).stat().st_size
-        except FileNotFoundError:
-            continue  # the step printed nothing
-        if size:
+        if size := log_size(file.path):
             yield {
                 "logID": f"{attempt.id}-{file.step}-{file.stream}",
                 "batchID": str(batch.workflow.id),

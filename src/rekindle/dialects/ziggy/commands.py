@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +22,7 @@ from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.queries import job_queries, logs, selections
 from rekindle.engine.running import reconcile
+from rekindle.files.kept_logs import open_log_file
 
 if TYPE_CHECKING:
     from rekindle.engine.results import LogFile
@@ -102,7 +102,8 @@ def _log_files(session: Session, task: Task) -> Iterator[LogFile]:
 
 def _print_log(task: Task, file: LogFile) -> None:
     try:
-        content = Path(file.path).read_bytes()
+        with open_log_file(file.path) as log:
+            content = log.read()
     except FileNotFoundError:
         return  # the step printed nothing
     if content:

@@ -60,6 +60,10 @@ class ReasonKind(enum.StrEnum):
     CANCELS = "cancels"  # detail: attempt, state: the running attempt is canceled first
     REPEAT = "repeat"  # detail: left: how many more times the job runs
     FORBIDDEN = "forbidden"  # detail: reason: the job must not run twice, so its attempt stays
+    TEMPORARY = (
+        "temporary"  # detail: outputs (names), path of the first, since (seconds since the epoch), job, name: the
+    )
+    # job needs temporary outputs of this one that were removed
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): continues with part of a fan-out
 
 

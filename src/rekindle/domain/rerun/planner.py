@@ -91,7 +91,8 @@ def plan_rerun(
     pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
     table = JobTable.of(views)
     roots, refused = _find_roots(table, graph, requests, earlier, exists)
-    for job in jobs_left_to_check(table, graph, {job: root.how for job, root in roots.items()}, why):
+    stale = {job for job in why if not _is_regenerated(job, why)}
+    for job in jobs_left_to_check(table, graph, {job: root.how for job, root in roots.items()}, stale):
         del roots[job]
     downstream = _downstream(roots)
     reached = find_reached_jobs(table, graph, downstream, running_children(table, graph, downstream))
@@ -497,7 +498,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
 
     def _reasons(self, view: JobView, resolved: ResolvedRequest | None) -> tuple[Reason, ...]:
         reasons = []
-        if resolved is not None:
+        if resolved is not None and not _is_regenerated(view.id, self.why):
             cause = view.attempt.cause if view.attempt else None
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
         if view.id in self.reset and view.state in ACTIVE and view.attempt is not None:
@@ -552,6 +553,8 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             run, are = ("run", "are") if len(canceled) > 1 else ("runs", "is")
             names = list_names(canceled)
             yield f"{names} {run} now and {are} canceled first: nothing that would disturb it starts before"
+        if gone := [views.name(job) for job in sorted(self.roots) if _is_regenerated(job, self.why)]:
+            yield f"{list_names(gone)} run{'' if len(gone) > 1 else 's'} again: its temporary output is gone"
         yield from self._stale_warnings()
         for job, root in self.roots.items():
             start = root.resolved.start
@@ -581,6 +584,11 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             yield (
                 f"{list_names(stale)} {stay} stale if a job upstream changes: rekindle rerun --changed runs stale jobs"
             )
+
+
+def _is_regenerated(job: int, why: StaleReasons) -> bool:
+    """Return whether a job runs again because a temporary output of it is gone, and not because it was selected."""
+    return any(one.kind is ReasonKind.TEMPORARY for one in why.get(job, ()))
 
 
 def is_done(view: JobView) -> bool:

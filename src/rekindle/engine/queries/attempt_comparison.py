@@ -173,7 +173,10 @@ def _log_differences(session: Session, a: Attempt, b: Attempt) -> Iterator[LogDi
 
 
 def _log_paths(session: Session, one: Attempt) -> dict[tuple[str, Stream], str]:
-    """Return the log paths of an attempt's steps. The logs of a kept step belong to the attempt that ran it."""
+    """Return the log paths of an attempt's steps; none if it was pruned. The logs of a kept step belong to the attempt
+    that ran it."""
+    if one.pruned_by is not None:
+        return {}
     done = {step.name: step for step in one.steps}
     found = {}
     for file in log_files(session, one.job, one.number):

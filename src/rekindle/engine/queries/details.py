@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.engine.staleness.stale_jobs import Explanation
     from rekindle.store.dynamic_actions import AddedBy
+    from rekindle.store.retention import PrunedAttempt
 
 
 class JobDetails(msgspec.Struct, frozen=True):
@@ -114,6 +115,7 @@ class AttemptDetails(msgspec.Struct, frozen=True):
     subtasks: Mapping[str, Sequence[Subtask]]  # by the name of their step
     environment: Mapping[EnvironmentPart, str]
     leaves_running: bool
+    pruned: PrunedAttempt | None  # None: its content is kept
 
 
 def attempt_details(session: Session, attempt: int) -> AttemptDetails:
@@ -144,7 +146,15 @@ def attempt_summary(session: Session, attempt: int) -> AttemptDetails:
         subtasks={},
         environment=job_queries.environment(session, found),
         leaves_running=job_queries.leaves_running(session, found),
+        pruned=_pruned(session, found),
     )
+
+
+def _pruned(session: Session, attempt: Attempt) -> PrunedAttempt | None:
+    if attempt.pruned_by is None:
+        return None
+    with session.store.read() as archive:
+        return next(iter(archive.retention.pruned([attempt.id])), None)
 
 
 class Explanations(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from rekindle.domain.texts.display import show_bytes
 from rekindle.engine.queries.logs import log_path
 from rekindle.engine.queries.selections import find_workflow_in
 from rekindle.engine.queries.workflow_queries import quarantined_jobs
-from rekindle.files.store_files import open_regular_file
+from rekindle.files.kept_logs import content_size, open_log_file
 from rekindle.journal.paths import attempt_folder, subtask_folder
 
 if TYPE_CHECKING:
@@ -119,8 +118,8 @@ def _log_tail(session: Session, attempt: Attempt, step: StepOutcome | None, item
 def _read_end(path: str) -> str:
     """Return the end of a file; "" if the file is missing or unreadable."""
     try:
-        with open_regular_file(path) as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL_BYTES))
+        with open_log_file(path) as log:
+            log.seek(max(0, content_size(log) - _TAIL_BYTES))
             return show_bytes(log.read(_TAIL_BYTES).decode(errors="surrogateescape")).strip("\n")
     except OSError:
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,9 @@ import msgspec
 from rekindle.domain.errors import Refused
 from rekindle.domain.texts.patterns import compile_pattern
 from rekindle.domain.texts.regexes import lazy_regex
-from rekindle.files.store_files import NotARegularFile, open_regular_file
+from rekindle.files import kept_logs
+from rekindle.files.kept_logs import content_size, open_log_file
+from rekindle.files.store_files import NotARegularFile
 
 if TYPE_CHECKING:
     from rekindle.engine.results import LogFile
@@ -77,7 +78,7 @@ class LogSearch(msgspec.Struct, frozen=True):
 def open_log(file: LogFile) -> BinaryIO | None:
     """Open a log; None if nothing has been printed. Raise Refused if the job has put something else in its place."""
     try:
-        return open_regular_file(file.path)
+        return open_log_file(file.path)
     except FileNotFoundError:
         return None
     except NotARegularFile as error:
@@ -85,6 +86,11 @@ def open_log(file: LogFile) -> BinaryIO | None:
         raise Refused(f"the log of step {file.step} {error.strerror}", hint=hint) from error
     except OSError as error:
         raise Refused(f"the log of step {file.step} cannot be read: {error.strerror}") from error
+
+
+def log_size(file: LogFile) -> int:
+    """Return the number of bytes of a log; 0 if nothing was printed."""
+    return kept_logs.log_size(file.path)
 
 
 def last_piece(file: LogFile) -> LogPiece:
@@ -99,7 +105,7 @@ def piece_before(file: LogFile, end: int | None) -> LogPiece:
     if log is None:
         return LogPiece(b"", 0, 0, file.final)
     with log:
-        size = _size(log)
+        size = content_size(log)
         stop = size if end is None else min(end, size)
         start = max(0, stop - PIECE_BYTES)
         data = _read(log, start, stop - start)
@@ -116,7 +122,7 @@ def piece_from(file: LogFile, start: int) -> LogPiece:
     if log is None:
         return LogPiece(b"", 0, 0, file.final)
     with log:
-        size = _size(log)
+        size = content_size(log)
         start = min(start, size)
         data = _read(log, start, min(PIECE_BYTES, size - start))
     ends = _ends_of_lines(data)
@@ -151,7 +157,7 @@ def search_log(
     if log is None or not text:
         return LogSearch((), None, 0, 0)
     with log:
-        size = _size(log)
+        size = content_size(log)
         start = min(start, size)
         deadline, matches = time.monotonic() + SEARCH_SECONDS, list[LogMatch]()
         windows = range(start // _WINDOW, -1, -1) if backwards else range(start // _WINDOW, -(-size // _WINDOW))
@@ -244,9 +250,6 @@ def _ends_of_lines(data: bytes) -> list[int]:
     return found
 
 
-def _size(log: BinaryIO) -> int:
-    return os.fstat(log.fileno()).st_size
-
-
 def _read(log: BinaryIO, start: int, size: int) -> bytes:
-    return os.pread(log.fileno(), size, start)
+    log.seek(start)
+    return log.read(size)

@@ -13,6 +13,8 @@ from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.domain.subtasks import Subtask, SubtaskChoice, format_ranges
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.results import LogFile
+from rekindle.engine.retention.pruned import refuse_logs_of_pruned
+from rekindle.files.kept_logs import open_log_file
 from rekindle.files.store_files import NotARegularFile, open_regular_file
 from rekindle.journal import paths
 from rekindle.journal.paths import attempt_folder
@@ -82,6 +84,7 @@ def attempt_log(session: Session, attempt: int, step: int, stream: Stream, item:
         if chosen is None:
             raise NotFound(f"no such attempt: {attempt}", hint="`rekindle attempts list` names them")
         steps = archive.workflows.template(chosen.template).steps
+        refuse_logs_of_pruned(archive, f"job {chosen.job}", chosen)
         if step >= len(steps):
             raise NotFound(f"attempt {attempt} has no step {step + 1}", hint=f"its last one is {len(steps)}")
         name = steps[step].name
@@ -108,6 +111,7 @@ def _find_attempt(
         row = archive.jobs.get([job])[0]
         chosen = _attempt_by_number(row, archive.attempts.listing([job], None), attempt)
         template = archive.workflows.template(chosen.template)
+        refuse_logs_of_pruned(archive, row.name, chosen)
     names = [one.name for one in template.steps]
     if step is not None and step not in names:
         raise NotFound(f"{row.name} has no step {step!r}", hint=did_you_mean(step, names))
@@ -265,7 +269,7 @@ def _follow_items(
 
 def _read_from(path: str, start: int = 0) -> Iterator[bytes]:
     try:
-        with open_regular_file(path) as log:
+        with open_log_file(path) as log:
             log.seek(start)
             while piece := log.read(CHUNK):
                 yield piece

@@ -275,11 +275,10 @@ def undo_refusal(session: Session, rerun: int) -> RekindleError | None:
         with session.store.read() as archive:
             record = _not_undone(archive, rerun, rerun)
             _refuse_recorded(archive, rerun)
-            conflicts = archive.reruns.undo_conflicts(rerun)
             if record.kind == "accept":
-                refuse_if_touched_later(conflicts)
+                refuse_if_touched_later(archive.reruns.undo_conflicts(rerun))
             else:
-                refuse_undo(conflicts)
+                _refuse_undo(archive, rerun)
                 _refuse_unapplied_actions(archive, rerun)
     except (NotFound, UndoRefused) as refusal:
         return refusal
@@ -323,7 +322,7 @@ def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[Saved
     saved = archive.reruns.saved_outputs(number)
     if not saved:
         return []
-    refuse_undo(archive.reruns.undo_conflicts(number))
+    _refuse_undo(archive, number)
     from rekindle.engine.rerun.output_copies import root_of
 
     found: list[tuple[SavedFile, str | None]] = []
@@ -357,6 +356,15 @@ def _refuse_unapplied_actions(archive: Snapshot, rerun: int) -> None:
         )
 
 
+def _refuse_undo(archive: Snapshot, rerun: int) -> None:
+    """Raise UndoRefused if a job has started or was touched since, or an attempt that undo brings back was pruned."""
+    refuse_undo(archive.reruns.undo_conflicts(rerun))
+    if archive.statistics.has_pruned():
+        from rekindle.engine.retention.pruned import refuse_undo_of_pruned
+
+        refuse_undo_of_pruned(archive, rerun)
+
+
 def _undo(
     session: Session, rerun: int | None, number: int | None, restore_files: Callable[[], tuple[str, ...]]
 ) -> UndoneRerun:
@@ -364,12 +372,11 @@ def _undo(
 
     def change(archive: Transaction, paths: KnownPaths) -> tuple[UndoneRerun, list[Runner]]:
         record = _not_undone(archive, rerun, number)
-        conflicts = archive.reruns.undo_conflicts(record.id)
         if record.kind == "accept":
-            refuse_if_touched_later(conflicts)
+            refuse_if_touched_later(archive.reruns.undo_conflicts(record.id))
             archive.reruns.revoke(record.id, now)
         else:
-            refuse_undo(conflicts)
+            _refuse_undo(archive, record.id)
             _refuse_unapplied_actions(archive, record.id)
             archive.reruns.undo(record.id, now)
             drop_groups(archive, record.id, now, paths.exists)

@@ -10,7 +10,7 @@ jobs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
@@ -82,11 +82,12 @@ class ReuseChecker:
             from rekindle.engine.staleness.measure import measure_attempts
 
             measured = measure_attempts(archive, {job.id: job.reuse_candidate for job in jobs}, self._environment)
+            removed = archive.temporary_outputs.removed_of([job.reuse_candidate for job in jobs])
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(1, "checks")
-        self._future = self._pool.submit(self._check, jobs, measured)
+        self._future = self._pool.submit(self._check, jobs, measured, {one.attempt for one in removed})
         self._future.add_done_callback(lambda _: self._wake())
 
     def record(self, archive: Transaction, now: float, exists: Exists) -> int:
@@ -112,7 +113,10 @@ class ReuseChecker:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self, jobs: Sequence[ReuseCandidate], measured: AttemptMeasures) -> _CheckedBatch:
+    def _check(
+        self, jobs: Sequence[ReuseCandidate], measured: AttemptMeasures, removed: Collection[int]
+    ) -> _CheckedBatch:
+        """Check the candidates of jobs. `removed`: those whose temporary outputs are gone: jobs below may need them."""
         from rekindle.engine.staleness.contents import FileContents, read_contents
 
         contents: FileContents | None = None
@@ -127,6 +131,8 @@ class ReuseChecker:
             reasons = one.reasons if one is not None else ()
             if one is None or not (reasons or one.comparable):
                 reasons = (Reason(ReasonKind.UNKNOWN),)
+            if job.reuse_candidate in removed and not reasons:
+                reasons = (Reason(ReasonKind.TEMPORARY),)
             checked.append(CheckedJob(job, reasons))
         return _CheckedBatch(checked, contents.seen)
 

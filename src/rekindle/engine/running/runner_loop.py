@@ -17,6 +17,7 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import Notifier, notify, notify_here
 from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
+from rekindle.engine.retention.temporary import TemporaryRemover
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.delay_timer import DelayTimer
@@ -86,12 +87,12 @@ class RunnerLoop:
         self._reuse_checks = ReuseChecker(
             session, scope.workflow, os.environ, lambda: notify_here(scope.store_folder, [runner.id])
         )
+        self._temporary_outputs, self._completed = TemporaryRemover(session), list[int]()  # by the last iteration
         self._began_at = session.clock()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
-        self._seen_version = -1
+        self._seen_version, self._more_ready = -1, True
         self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
-        self._more_ready = True
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
         self._canceled_at: float | None = None
@@ -108,9 +109,11 @@ class RunnerLoop:
             self._handle_stop_requests()
             while True:
                 self._iterate()
+                self._temporary_outputs.look(self._completed)
                 self._check_peers()
                 self._report_progress()
                 if self._finished():
+                    self._temporary_outputs.finish()
                     return self._report()
                 self._wait()
                 self._handle_limits()
@@ -214,6 +217,7 @@ class RunnerLoop:
             if attempt is not None and number not in result.archived:
                 job = attempt.assignment.job
                 ended.append((job, state, job in result.requeued))
+        self._completed = [job for job, state, _ in ended if state is State.COMPLETED]
         if ended:
             self._dispatcher.durations.adapt(needed=result.needed)
         self._statistics.damaged += result.damaged

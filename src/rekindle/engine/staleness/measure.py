@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.changes.differences import code_reasons, environment_part_reasons, environment_parts
 from rekindle.domain.changes.fingerprints import (
     ABSENT,
     Baseline,
-    EnvironmentPart,
     FileContent,
     FileFingerprints,
     FileRecord,
@@ -33,13 +31,10 @@ from rekindle.domain.changes.staleness import (
     variable_reasons,
 )
 from rekindle.domain.changes.template_uses import functions_called
-from rekindle.domain.errors import RekindleError
-from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.domain.texts.function_source import shown_call
 from rekindle.domain.texts.patterns import glob_base, is_glob
-from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.staleness.contents import (
     ContentRequests,
     EnvironmentLookup,
@@ -50,6 +45,7 @@ from rekindle.engine.staleness.contents import (
     VariableDigests,
 )
 from rekindle.engine.staleness.definitions import AttemptDefinitions, DefinitionComparison
+from rekindle.engine.staleness.environments import EnvironmentLookups, SharedComparisons
 from rekindle.engine.staleness.implicit_inputs import (
     FanOutItems,
     JobOutputs,
@@ -59,7 +55,7 @@ from rekindle.engine.staleness.implicit_inputs import (
     pattern_request,
 )
 from rekindle.engine.staleness.needs import NeedComparison, compare_needs
-from rekindle.files.dependencies import DEFAULT_PATH, program_file
+from rekindle.engine.staleness.removed_outputs import NO_PATHS, removed_paths
 
 if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot
@@ -86,6 +82,7 @@ class _AttemptMeasure(msgspec.Struct):
     implicit_now: tuple[FileContent, ...] | None = None  # named by its commands now, without digests; None: the same
     patterns: Mapping[str, str] = msgspec.field(default_factory=dict)  # inputs that are patterns, if `paths` is set
     fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
+    removed: frozenset[str] = NO_PATHS  # paths of temporary outputs that are not compared
 
     def inside(self, path: str) -> tuple[str, ...]:
         """Return its outputs inside a folder that it reads."""
@@ -108,7 +105,7 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
     def assess(self, contents: FileContents) -> dict[int, Assessment]:
         """Return, by job, whether rerunning would produce the same result as the attempt. `contents` must be the answer
         to `requests`."""
-        variables, comparisons = VariableDigests(self._environment), _SharedComparisons()
+        variables, comparisons = VariableDigests(self._environment), SharedComparisons()
         found = {}
         for one in self._measures:
             job, attempt = one.subject.job, one.subject.attempt
@@ -209,17 +206,22 @@ def measure_attempts(
     needs = compare_needs(archive, subjects, accepted, definitions.templates, whole)
     prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
+    removed = removed_paths(archive, subjects)
     measures = []
-    lookups = _EnvironmentLookups(environment)
+    lookups = EnvironmentLookups(environment)
     for one in subjects:
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
         code = basis.code if basis else sources.get(one.code or "")
         recorded = basis.prints if basis else prints.get(one.attempt)
-        measure = _measure_attempt(one, definitions, recorded, code, whole)
+        gone = removed.get(one.attempt, NO_PATHS)
+        measure = _measure_attempt(one, definitions, recorded, code, whole, gone)
         if code:
-            measure.environment = lookups.of(code, measure, definitions.directory(one.workflow))
+            measure.environment = lookups.of(
+                code, measure.made.now.body, one.overrides, definitions.directory(one.workflow)
+            )
         if recorded is not None:
-            measure.fan_outs = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
+            items = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
+            measure.fan_outs = tuple(each for each in items if not is_within(each.wanted.path, gone))
         measures.append(measure)
     requests = _content_requests(measures)
     known = known_records(archive, requests, lookups.files)
@@ -248,6 +250,7 @@ def _measure_attempt(
     recorded: FileFingerprints | None,
     code: Mapping[str, str] | None,
     whole: bool,
+    removed: frozenset[str],
 ) -> _AttemptMeasure:
     made = definitions.of(one)
     template = definitions.templates[made.now.template]
@@ -256,6 +259,7 @@ def _measure_attempt(
     implicit = tuple(one for one in prints.inputs if one.implicit)
     if implicit:
         prints = replace(prints, inputs=tuple(one for one in prints.inputs if not one.implicit))
+        implicit = tuple(one for one in implicit if not is_within(one.path, removed))
     implicit_now: tuple[FileContent, ...] | None = None
     if not made.now.body.implicit_inputs:
         implicit = ()
@@ -295,6 +299,7 @@ def _measure_attempt(
         implicit=implicit,
         implicit_now=implicit_now,
         patterns=patterns,
+        removed=removed,
     )
 
 
@@ -305,10 +310,13 @@ class _DeclaredFile(NamedTuple):
     name: str
     wanted: FileRequest
     was: FileContent | None
+    removed: bool = False  # a temporary output, or within one, that was removed
 
     def seen(self, contents: FileContents) -> FileContent:
-        """Return the current content."""
+        """Return the current content; of a removed file, the recorded one."""
         wanted = self.wanted
+        if self.removed and self.was is not None:
+            return self.was
         if wanted.pattern is not None or wanted.excluded:
             return replace(contents.sets[wanted], name=self.name)
         if wanted.mtime_size is None:
@@ -319,18 +327,19 @@ class _DeclaredFile(NamedTuple):
 def _declared_files(one: _AttemptMeasure) -> Iterator[_DeclaredFile]:
     """Yield the declared files of an attempt; with their current paths if these may differ from the recorded ones."""
     recorded = {ReasonKind.INPUT: one.prints.inputs, ReasonKind.OUTPUT: one.prints.outputs}
+    removed = one.removed
     for kind, paths in zip(recorded, one.paths or (None, None), strict=True):
         if paths is None:
             for was in recorded[kind]:
-                yield _DeclaredFile(
-                    kind, was.name, _file_request(one, kind, was.name, was.path, _recorded_mtime_size(was)), was
-                )
+                wanted = _file_request(one, kind, was.name, was.path, _recorded_mtime_size(was))
+                yield _DeclaredFile(kind, was.name, wanted, was, bool(removed) and is_within(was.path, removed))
             continue
         earlier = {content.name: content for content in recorded[kind]}
         for name, path in paths.items():
             known = earlier.get(name)
             mtime_size = one.made.now.body.by_mtime.get(name) if known is None else _recorded_mtime_size(known)
-            yield _DeclaredFile(kind, name, _file_request(one, kind, name, path, mtime_size), known)
+            wanted = _file_request(one, kind, name, path, mtime_size)
+            yield _DeclaredFile(kind, name, wanted, known, bool(removed) and is_within(path, removed))
 
 
 def _recorded_mtime_size(was: FileContent) -> int | None:
@@ -365,7 +374,7 @@ def _content_requests(measures: Iterable[_AttemptMeasure]) -> ContentRequests:
                 content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for _, _, wanted, _ in _declared_files(one):
+        for _, _, wanted, *_ in _declared_files(one):
             if wanted.pattern is not None or wanted.excluded:
                 sets[wanted] = None
             elif wanted.mtime_size is None:
@@ -392,7 +401,7 @@ def _compared_definition(one: _AttemptMeasure) -> Iterable[ComparedPart]:
 
 
 def _external_reasons(
-    one: _AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: _SharedComparisons
+    one: _AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: SharedComparisons
 ) -> list[Reason]:
     """Return the differences in files, code and variables outside the store."""
     reasons: list[Reason] = []
@@ -442,57 +451,3 @@ def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: Var
         tuple(each for kind, each in seen if kind is wanted) for wanted in (ReasonKind.INPUT, ReasonKind.OUTPUT)
     )
     return FileFingerprints((*inputs, *implicit), outputs, env, made=one.prints.made)
-
-
-class _SharedComparisons(msgspec.Struct):
-    """Comparisons of code and environments, each made once for attempts that share it."""
-
-    known: dict[tuple[int, int], tuple[Reason, ...]] = msgspec.field(default_factory=dict)
-
-    def code(self, then: Mapping[str, str], now: Mapping[str, str]) -> tuple[Reason, ...]:
-        """Return CODE reasons."""
-        key = id(then), id(now)
-        if key not in self.known:
-            self.known[key] = tuple(code_reasons(then, now))
-        return self.known[key]
-
-    def environment(
-        self, then: Mapping[EnvironmentLookup, str], now: Mapping[EnvironmentLookup, str]
-    ) -> tuple[Reason, ...]:
-        """Return ENVIRONMENT reasons."""
-        key = id(then), id(now)
-        if key not in self.known:
-            self.known[key] = tuple(
-                environment_part_reasons({each.part: (value, now[each]) for each, value in then.items()})
-            )
-        return self.known[key]
-
-
-class _EnvironmentLookups(msgspec.Struct):
-    """The recorded environments of attempts, and where to look up each part now. `files`: the recorded program
-    files."""
-
-    environment: Mapping[str, str]
-    files: set[str] = msgspec.field(default_factory=set)
-    known: dict[tuple[int, int, str | None, str], dict[EnvironmentLookup, str]] = msgspec.field(default_factory=dict)
-
-    def of(self, recorded: Mapping[str, str], one: _AttemptMeasure, directory: str) -> Mapping[EnvironmentLookup, str]:
-        """Return the environment in a recording of code."""
-        body, overrides = one.made.now.body, one.subject.overrides
-        key = (id(recorded), id(body), overrides, directory)
-        if key not in self.known:
-            text = {**body.env, **decode_overrides(overrides).env}.get(
-                "PATH", self.environment.get("PATH", DEFAULT_PATH)
-            )
-            found = environment_parts(recorded)
-            self.known[key] = {self._surrounding(part, text, directory): value for part, value in found.items()}
-            self.files |= {program_file(value) for part, value in found.items() if part.kind == "program"}
-        return self.known[key]
-
-    def _surrounding(self, part: EnvironmentPart, path: str, directory: str) -> EnvironmentLookup:
-        if part.kind != "program":
-            return EnvironmentLookup(part)
-        try:
-            return EnvironmentLookup(part, render_text(path, {"env": self.environment}), directory)
-        except RekindleError:  # PATH uses a value that only a job has
-            return EnvironmentLookup(part, self.environment.get("PATH", DEFAULT_PATH), directory)

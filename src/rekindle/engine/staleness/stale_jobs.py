@@ -19,6 +19,7 @@ from rekindle.domain.states import ACTIVE, ENDED, State, may_have_started
 from rekindle.engine.session import Session
 from rekindle.engine.staleness.contents import ReadProgress, read_contents
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
+from rekindle.store.temporary_outputs import RemovedOutput
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import FileRecord
@@ -83,6 +84,7 @@ class Explanation(msgspec.Struct, frozen=True):
     failed: Attempt | None = None  # its live attempt, which failed or was canceled
     again: AutomaticRerun | None = None  # it was reset by the engine, not by a user
     forbidden: str = ""  # why it is not run again, whatever has changed: it must not run twice
+    removed: tuple[RemovedOutput, ...] = ()  # temporary outputs of its attempt that no job needs any more
 
     @property
     def stale(self) -> bool | None:
@@ -151,6 +153,9 @@ def explain(
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
         again = _automatic_reruns(archive, [job.id for job in rows.values() if job.attempts and job.state not in ENDED])
         forbidden = forbidden_reruns(archive, archive.jobs.get(every))
+        removed: dict[int, list[RemovedOutput]] = {}
+        for output in archive.temporary_outputs.removed_of([job.attempt for job in rows.values() if job.attempt]):
+            removed.setdefault(output.attempt, []).append(output)
     measured, found = assess(session, every, progress, strict=strict)
     children: dict[int, list[int]] = {}
     for child, parent in edges:
@@ -174,6 +179,7 @@ def explain(
             recorded=one.job.id not in found or found[one.job.id].recorded,
             again=again.get(one.job.id),
             forbidden=forbidden.get(one.job.id, ""),
+            removed=tuple(removed.get(one.job.attempt or 0, ())),
         )
         for one in explanations
     ]

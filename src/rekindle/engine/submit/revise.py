@@ -27,9 +27,11 @@ from rekindle.domain.definition import Definition, JobNode, split_job_name
 from rekindle.domain.errors import NotFound, SubmitRefused
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
+from rekindle.domain.texts.display import list_names
 from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.dynamic_actions import sets_below
 from rekindle.engine.results import SubmitResult
+from rekindle.engine.retention.regenerate import regenerate_for_waiting
 from rekindle.store.templates import binding_text
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ def revise_workflow(
     differing = parameter_differences(params, definition.params)
     rerun = _record_revision(archive, known, definition, revised, plan, now)
     resolve_canaries(archive, now, exists)
+    if again := regenerate_for_waiting(archive, known.id, now, exists):
+        dropped += (f"{list_names(again)} run{'' if len(again) > 1 else 's'} again: its temporary output is gone",)
     return SubmitResult(
         known.id,
         known.name,

@@ -19,6 +19,7 @@ from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.preconditions import refuse_while_imported
 from rekindle.engine.presence import live_runners
 from rekindle.engine.results import SubmitPreview, SubmitResult
+from rekindle.engine.retention.prune import finish_removals
 from rekindle.engine.session import Session, tentative
 from rekindle.engine.submit.revise import (
     is_unchanged,
@@ -182,6 +183,7 @@ def begin_ids_again(session: Session) -> bool:
     """Let the ids of new jobs and attempts follow the highest in the store, after workflows were deleted. What deleted
     attempts left in the store is removed, except for their folders: ids of attempts follow those. Return False, and
     change nothing, while a runner works or its end is not recorded."""
+    finish_removals(session)  # files of attempts whose ids may begin again
     with session.store.write() as archive:
         stored, used = archive.jobs.highest_attempts()
         begins = archive.jobs.begin_ids_again(used)

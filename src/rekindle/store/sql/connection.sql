@@ -24,6 +24,18 @@ PRAGMA cache_size = -65536;
 -- Keep intermediate results in memory.
 PRAGMA temp_store = MEMORY;
 
+-- name: temporary_on_disk
+-- Keep intermediate results on the disk: a vacuum would hold a copy of the store in memory.
+PRAGMA temp_store = FILE;
+
+-- name: vacuum
+-- Rewrite the file without its free pages.
+VACUUM;
+
+-- name: truncate_log
+-- Write the log back, and give its room to the file system. Readers may prevent that.
+PRAGMA wal_checkpoint(TRUNCATE);
+
 -- name: checkpoint
 -- Write the log back every 4000 pages (16 MiB): once in a few thousand jobs, not every few hundred.
 PRAGMA wal_autocheckpoint = 4000;

@@ -29,6 +29,10 @@ WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 -- The attempts of the workflow's jobs.
 (SELECT attempt.id FROM attempt JOIN job ON job.id = attempt.job WHERE job.workflow = :workflow);
 
+-- name: delete_temporary_outputs
+-- What is recorded of its temporary outputs.
+DELETE FROM temporary_output WHERE attempt IN {own_attempts};
+
 -- name: delete_fingerprints
 -- Its fingerprints.
 DELETE FROM fingerprint WHERE attempt IN {own_attempts};

@@ -72,6 +72,20 @@ SELECT id FROM job WHERE id IN (SELECT child FROM edge WHERE parent IN @parents)
 -- At the end of the query for ready jobs: lock them, and leave out those that another turn has locked.
 FOR NO KEY UPDATE OF job SKIP LOCKED;
 
+-- name: tables
+-- The tables of the store.
+SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY tablename;
+
+-- name: vacuum
+-- Rewrite a table without what was deleted, and count its rows for the planner.
+VACUUM (FULL, ANALYZE) {schema}.{table};
+
+-- name: size
+-- The bytes of all tables, with their indexes.
+SELECT CAST(coalesce(sum(pg_total_relation_size(pg_class.oid)), 0) AS BIGINT)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = pg_class.relnamespace
+WHERE pg_namespace.nspname = '{schema}' AND pg_class.relkind = 'r';
+
 -- name: create_schema
 -- The schema of a new store.
 CREATE SCHEMA IF NOT EXISTS {schema};

@@ -54,8 +54,8 @@ SELECT step.attempt, step.position, step.name, step.state, step.kept_from
 FROM job JOIN step ON step.attempt = job.attempt WHERE job.id IN @jobs ORDER BY step.attempt, step.position;
 
 -- name: sources
--- Attempts, live or archived, that a rerun may continue from.
-SELECT id, job, state, cause, folder, builds_on FROM attempt WHERE id IN @attempts ORDER BY id;
+-- Attempts, live or archived, that a rerun may continue from; nothing is left of pruned ones.
+SELECT id, job, state, cause, folder, builds_on FROM attempt WHERE id IN @attempts AND pruned_by IS NULL ORDER BY id;
 
 -- name: source_steps
 -- The steps of attempts.

@@ -78,3 +78,11 @@ SELECT attempt.id, attempt.job, job.name, template.name AS template, attempt.num
 FROM attempt JOIN job ON job.id = attempt.job JOIN template ON template.id = attempt.template
 WHERE job.workflow = :workflow AND attempt.started IS NOT NULL
 ORDER BY attempt.started, attempt.id;
+
+-- name: has_removed_outputs
+-- Whether any temporary output of the store was removed, or is to be.
+SELECT 1 FROM temporary_output LIMIT 1;
+
+-- name: has_pruned
+-- Whether any attempt of the store was ever pruned.
+SELECT 1 FROM prune LIMIT 1;

@@ -131,13 +131,15 @@ def _check_outcome(row: Attempt, one: Execution) -> None:
 
 
 def digest_of_store(folder: str) -> str:
-    """Return a digest of all rows. Digests of plans are left out: the plans name the folder."""
+    """Return a digest of all rows. Left out is what the file system decides: digests of plans, which name the folder,
+    and the inodes and times of files."""
     from rekindle.store.sqlite_connection import FILE, connect
 
     connection = connect(Path(folder) / FILE)
     try:
-        lines = list(connection.iterdump())
+        lines = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "file"')]
     finally:
         connection.close()
-    text = re.sub("'[0-9a-f]{32}'", "'digest'", "\n".join(lines).replace(folder, "STORE"))
+    text = re.sub("'[0-9a-f]{32}'", "'digest'", "\n".join(lines).replace(str(Path(folder).parent), "FOLDER"))
+    text = re.sub("[0-9]{19}", "time", text)
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rekindle.testing.simulation.world import World
 
 
 class Fault(StrEnum):
@@ -42,6 +38,6 @@ class Faults:
         found = self._random.choice(self.kinds)
         return found if seam != "committed" or found is Fault.KILL else None
 
-    def tears(self, world: World) -> bool:
+    def tears(self) -> bool:
         """Return whether only a part of the next write arrives."""
-        return bool(self.torn and self.kinds) and not world.is_quiet and self._random.random() < self.torn
+        return bool(self.torn and self.kinds) and self._random.random() < self.torn

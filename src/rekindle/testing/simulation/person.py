@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import Refused, RekindleError
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from rekindle.testing.simulation.world import World
 
 WORKFLOWS = ("first", "second")
+
+
+def project_of(folder: str) -> str:
+    """Return the folder of the projects of a store in `folder`: the one around it."""
+    return str(Path(folder).parent)
 
 
 class Person:
@@ -121,7 +127,7 @@ class Person:
 
     def _submit(self, session: Session) -> None:
         random = self._world.random
-        submit(session, draw_definition(random, random.choice(WORKFLOWS)))
+        submit(session, draw_definition(random, random.choice(WORKFLOWS), project_of(self._folder)))
 
     def _accept(self, session: Session) -> None:
         accept(session, self._some(session), {})

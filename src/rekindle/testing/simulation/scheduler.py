@@ -31,7 +31,7 @@ from rekindle.testing.simulation import checks
 from rekindle.testing.simulation.faults import Faults
 from rekindle.testing.simulation.faulty_store import connect_store
 from rekindle.testing.simulation.history import all_attempts
-from rekindle.testing.simulation.person import Person
+from rekindle.testing.simulation.person import Person, project_of
 from rekindle.testing.simulation.workers import SimulatedExecutor, Worker
 from rekindle.testing.simulation.workflows import draw_definition, draw_outcome
 from rekindle.testing.simulation.world import Process, World
@@ -133,7 +133,7 @@ class Simulation:
         """Play it, and raise AssertionError at the first contradiction."""
         world = self.world
         world.switch, world.sleep = self._switch, self._sleep
-        first = draw_definition(world.random, "first")
+        first = draw_definition(world.random, "first", project_of(self.folder))
 
         def submit_first(session: Session) -> None:
             submit(session, first)

@@ -26,22 +26,31 @@ POLICIES: tuple[tuple[RetryRule, ...], ...] = (
 )
 
 
-def draw_definition(random: Random, name: str) -> Definition:
-    """Return a workflow of a few jobs. Their second step may be a fan-out; some need others only finished, and some
-    are aggregates."""
+OUTPUT = "${job.name}.txt"
+"""The output of each job of a workflow whose jobs write files, in the folder of its project."""
+
+
+def draw_definition(random: Random, name: str, project: str) -> Definition:
+    """Return a workflow of a few jobs in the folder `project`. Their second step may be a fan-out; some need others
+    only finished, some are aggregates, and the jobs of some workflows write an output each."""
     count = random.randint(2, 8)
     items = random.choice([0, 0, 3])
     fan_out = (
         Step("two", run="true ${item}", each=Each(items=tuple(range(items)))) if items else Step("two", run="true")
     )
     steps = (Step("one", run="true"), fan_out, Step("three", run="true"))[: random.randint(1, 3)]
-    template = JobTemplate("job", steps, retry=random.choice(POLICIES), workdir="attempt")
+    policy, writes = random.choice(POLICIES), random.random() < 0.4
+    template = (
+        JobTemplate("job", steps, retry=policy, outputs={"out": OUTPUT})
+        if writes
+        else JobTemplate("job", steps, retry=policy, workdir="attempt")
+    )
     finished = msgspec.structs.replace(template, name="finished", when="finished")
     aggregate = msgspec.structs.replace(template, name="aggregate", aggregate=True)
     nodes = [JobNode(f"job{n}", random.choice([0, 0, 0, 1, 2])) for n in range(count)]
     pairs = [(parent, child) for child in range(count) for parent in range(child)]
     edges = random.sample(pairs, random.randint(0, min(len(pairs), 10)))
-    return Definition(name, "/", [template, finished, aggregate], nodes, sorted(edges))
+    return Definition(name, project, [template, finished, aggregate], nodes, sorted(edges))
 
 
 def draw_outcome(random: Random) -> ScriptedOutcome:
@@ -79,4 +88,5 @@ def draw_how(random: Random) -> How:
         hold=random.choice([None, None, None, "rerun"]),
         undo_dynamic=random.random() < 0.2,
         cancel_running=random.random() < 0.5,
+        keep_outputs=random.random() < 0.5,
     )

@@ -205,7 +205,7 @@ class World:
         def faulty_write(fd: int, data: bytes) -> int:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return write(fd, data)
-            if self.faults.tears(self) and len(data) > 1:
+            if not self._quiet and self.faults.tears() and len(data) > 1:
                 write(fd, data[: self.random.randrange(1, len(data))])
                 self.note("a write is torn")
                 self.file_fault("torn write")

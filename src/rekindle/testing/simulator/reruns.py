@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.batches.supervision import Guards, RerunCandidate, RoundDecision, decide_round
-from rekindle.domain.rerun.plan import AttemptView, JobGraph, JobView, RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
+from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Status
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.testing.simulator.cluster import Cluster
     from rekindle.testing.simulator.workload import Workload
 
@@ -59,10 +60,7 @@ def plan_failed(
     reached = _reached(workload, failed)
     wanted = reached | {parent for job in reached for parent in workload.parents(job)}
     views = {job: _view(job, State(states[job]), unmet[job]) for job in sorted(wanted)}
-    graph = JobGraph(
-        {job: workload.children(job) for job in wanted},
-        {job: workload.parents(job) for job in wanted},
-    )
+    graph = JobGraph({job: workload.children(job) for job in wanted})
     how = How()
     gathered = time.process_time()
     plan = plan_rerun(views, graph, Requests(dict.fromkeys(failed, how)))

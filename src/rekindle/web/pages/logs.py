@@ -3,7 +3,6 @@ attempt's id, the position of a step, a stream and the index of an item, never b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -16,6 +15,7 @@ from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.engine.queries import job_queries
 from rekindle.engine.queries import log_reading as reading
 from rekindle.engine.queries.logs import attempt_log
+from rekindle.files.kept_logs import content_size, log_size
 from rekindle.presentation import attempts as attempt_texts
 from rekindle.presentation import documents, words
 from rekindle.web.console import Page, Part, address, query_of
@@ -139,18 +139,11 @@ def _streams(session: Session, log: LogAddress, steps: tuple[str, ...]) -> list[
             "step": steps[one.step],
             "stream": one.stream,
             "item": one.item,
-            "size": _size(one.find(session)),
+            "size": log_size(one.find(session).path),
             "chosen": one == log,
         }
         for one in addresses
     ]
-
-
-def _size(file: LogFile) -> int:
-    try:
-        return os.lstat(file.path).st_size
-    except OSError:
-        return 0
 
 
 def _new_piece(session: Session, query: Query) -> Values:
@@ -258,7 +251,7 @@ def _raw(log: BinaryIO | None, name: str, wanted: str) -> Response:
         "Content-Security-Policy": RAW_POLICY,
         "Accept-Ranges": "bytes",
     }
-    size = 0 if log is None else os.fstat(log.fileno()).st_size
+    size = 0 if log is None else content_size(log)
     chosen = _range(wanted, size)
     if log is None:
         return Response(b"", headers=headers, media_type="text/plain")
@@ -289,6 +282,7 @@ def _range(wanted: str, size: int) -> tuple[int, int] | None:
 
 def _bytes(log: BinaryIO, at: int, after: int) -> Iterator[bytes]:
     with log:
-        while at < after and (piece := os.pread(log.fileno(), min(_RAW_BYTES, after - at), at)):
+        log.seek(at)
+        while at < after and (piece := log.read(min(_RAW_BYTES, after - at))):
             at += len(piece)
             yield piece

@@ -1,0 +1,1 @@
+"""Retention: prune the history, remove temporary outputs, compact the store."""
