@@ -43,9 +43,10 @@ cluster-demo: ## the same sweep on a Slurm and a PostgreSQL that it starts and s
 	@scripts/debian-packages
 	@$(PY) demo/cluster.py
 
-bench: ## what it costs, beside xargs and others (ROW="commands calls", ARGS=--quick for a short look)
+bench: ## what it costs, beside xargs and others (ROW="commands calls", PEERS=1 for other systems, ARGS=--quick)
 	@scripts/setup dev
-	@$(PY) -m benchmarks $(ROW) $(ARGS)
+	@[ -z "$(PEERS)" ] || scripts/peers
+	@$(PY) -m benchmarks $(ROW) $(if $(PEERS),--peers) $(ARGS)
 
 bench-table: ## publish the newest complete results of `make bench`, and write the page of measurements
 	@scripts/setup dev

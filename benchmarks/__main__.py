@@ -40,7 +40,7 @@ def main() -> int:
     machine = history.this_machine()
     print(machine)
     failed = False
-    for name in args.rows or rows:
+    for name in args.rows or [name for name, row in rows.items() if row.peers == args.peers]:
         try:
             result = run(rows[name], args, machine)
         except CommandFailed as error:
@@ -58,7 +58,7 @@ def main() -> int:
 def run(row: Row, args: argparse.Namespace, machine: str) -> Result:
     """Measure one row."""
     sizes = (args.size,) if args.size else row.quick if args.quick else row.sizes
-    at = row.at if row.at in sizes else sizes[-1]
+    at = row.at if row.at is not None and row.at in sizes else sizes[-1]
     rounds = args.rounds or (min(row.rounds, 2) if args.quick else row.rounds)
     now, load = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", os.getloadavg()[0]
     progress.row = row.name
@@ -84,7 +84,7 @@ def _write_table() -> int:
 
 
 def _arguments(rows: dict[str, Row]) -> argparse.Namespace:
-    listed = "\n".join(f"  {name:12}{row.about}" for name, row in rows.items())
+    listed = "\n".join(f"  {name:14}{row.about}" for name, row in rows.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure rekindle on this machine.\n\nrows:\n{listed}",
@@ -92,6 +92,7 @@ def _arguments(rows: dict[str, Row]) -> argparse.Namespace:
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help="measure only these (default: all)")
     parser.add_argument("--quick", action="store_true", help="small sizes and at most two rounds")
+    parser.add_argument("--peers", action="store_true", help="measure the rows with other systems: see scripts/peers")
     parser.add_argument("--size", type=int, metavar="N", help="measure at this size only")
     parser.add_argument("--rounds", type=int, metavar="N", help="measure so many rounds")
     parser.add_argument(

@@ -89,7 +89,9 @@ def memory(most: float) -> Target:
 
 
 class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One measured quantity, by round. Units: s (seconds), /s (a rate), B (bytes) and, for a number, an empty text."""
+    """One measured quantity, by round. Units: s (seconds), /s (a rate), B (bytes) and, for a number, an empty text.
+
+    A measurement without values has a note that says why."""
 
     name: str
     unit: str
@@ -98,6 +100,7 @@ class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: tuple[int, ...] = ()
     targets: tuple[Target, ...] = ()
     exponent: float | None = None
+    note: str = ""
 
     @property
     def value(self) -> float:
@@ -108,7 +111,7 @@ class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return what a target limits; None if it was not measured."""
         if target.of == "ratio":
             other = others.get(target.beside)
-            return self.value / other.value if other is not None and other.value else None
+            return self.value / other.value if other is not None and other.values and other.value else None
         if target.of == "exponent":
             return self.exponent
         found: Sequence[float] = {"processor": self.processor, "memory": self.memory}.get(target.of, self.values)
@@ -184,7 +187,8 @@ class Row:
     """A group of measurements: `measure(count, rounds)` is called for each of `sizes`.
 
     The measurements of the size `at` (default: the largest) are the row's, made in `rounds` rounds; those of other
-    sizes, in `growth_rounds`, are for the exponents. `quick` are the sizes of a short look, in at most two rounds.
+    sizes, in `growth_rounds`, are for the exponents. `quick` are the sizes of a short look, in at most two rounds. Rows
+    with `peers` are measured only if they are named, or with --peers.
     """
 
     name: str
@@ -195,6 +199,7 @@ class Row:
     rounds: int = 3
     growth_rounds: int = 1
     at: int | None = None
+    peers: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

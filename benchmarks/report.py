@@ -29,9 +29,12 @@ def text(result: Result, before: Result | None) -> str:
     lines = [f"\n== {result.row}: {result.about} ({result.size:,}; {result.rounds} round{plural} in turn)"]
     lines.append(f"   {'':44}{'median':>12}  {'least - most':22}{'processor':>11}{'memory':>9}")
     for one in result.measurements:
+        if not one.values:
+            lines.append(f"   {one.name:44}{one.note}")
+            continue
         spent = shown(median(one.processor), "s") if one.processor else ""
         peak = shown(median(one.memory), "B") if one.memory else ""
-        line = f"   {one.name:44}{shown(one.value, one.unit):>12}  {spread(one):22}{spent:>11}{peak:>9}"
+        line = f"   {one.name:44}{shown(one.value, one.unit):>12}  {spread(one):22}{spent:>11}{peak:>9}  {one.note}"
         lines.append(line.rstrip())
     for one in result.measurements:
         lines += [f"   {one.name}: {judged(one, target, result.by_name)}" for target in one.targets]
@@ -45,7 +48,8 @@ def _changes(result: Result, before: Result | None) -> Iterator[str]:
         return
     yield f"   beside the last run here ({before.date[:16].replace('T', ' ')}, {before.commit or 'no commit'}):"
     for one in result.measurements:
-        if (other := before.by_name.get(one.name)) is None or other.unit != one.unit or not other.value:
+        other = before.by_name.get(one.name)
+        if other is None or other.unit != one.unit or not (one.values and other.values and other.value):
             continue
         ratios = [
             f"ratio to {target.beside} {now:.2f}, then {then:.2f}"
@@ -60,10 +64,19 @@ def _changes(result: Result, before: Result | None) -> Iterator[str]:
 def judged(one: Measurement, target: Target, others: Mapping[str, Measurement]) -> str:
     """Return a quantity, its limit and whether it is met, such as "0.73 of xargs; at least 1: short"."""
     value = one.quantity(target, others)
-    found = _quantity(one, target, value)
+    found = _quantity(one, target, value) + _processor(one, target, others)
     if value is None or (met := target.met(value)) is None:
         return found
     return f"{found}; {limit(one, target)}: {'met' if met else 'short'}"
+
+
+def _processor(one: Measurement, target: Target, others: Mapping[str, Measurement]) -> str:
+    """Return the ratio of processor times beside a ratio, which other work on the machine disturbs less."""
+    other = others.get(target.beside)
+    if target.of != "ratio" or other is None or one.note or not (one.processor and other.processor):
+        return ""
+    spent, others_spent = median(one.processor), median(other.processor)
+    return f" ({spent / others_spent:.2f} times its processor time)" if others_spent else ""
 
 
 def _quantity(one: Measurement, target: Target, value: float | None) -> str:
@@ -71,7 +84,8 @@ def _quantity(one: Measurement, target: Target, value: float | None) -> str:
         return f"{target.of} not measured"
     match target.of:
         case "ratio":
-            return f"{value:.2f} {'of' if one.unit == '/s' else 'times'} {target.beside}"
+            number = f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+            return f"{number} {'of' if one.unit == '/s' else 'times'} {target.beside}"
         case "exponent":
             return f"n^{value:.2f}"
         case "memory":
@@ -116,13 +130,37 @@ def spread(one: Measurement) -> str:
 
 
 def page(results: Iterable[Result]) -> str:
-    """Return the page of results in Markdown: a table for each row."""
+    """Return the page of results in Markdown: the targets, then a table for each row, those with peers last."""
+    rows = sorted(results, key=lambda one: (one.row.startswith("peer-"), one.row))
     parts = [PAGE_START]
-    for one in results:
-        parts.append(f"\n## {one.about[:1].upper()}{one.about[1:]}\n")
-        parts.append(f"`python -m benchmarks {one.row}`, {_circumstances(one)}\n" if not one.unavailable else "")
-        parts.append(f"Not measured: {one.unavailable}.\n" if one.unavailable else table(one))
-    return "\n".join(part for part in parts if part)
+    if targets := [line for one in rows for line in _targets(one)]:
+        head = "| row | | measured | target | |\n|---|---|---|---|---|"
+        parts.append("\n".join(["## Targets\n", head, *targets, ""]))
+    for one in rows:
+        parts.append(f"## {one.about[:1].upper()}{one.about[1:]}\n")
+        if one.unavailable:
+            parts.append(f"`python -m benchmarks {one.row}`. Not measured: {one.unavailable}.\n")
+        else:
+            parts.append(f"`python -m benchmarks {one.row}`, {_circumstances(one)}\n")
+            parts.append(table(one))
+    return "\n".join(parts)
+
+
+def _targets(one: Result) -> Iterator[str]:
+    """Yield a line of the table of targets for each limit of a row."""
+    for each in one.measurements:
+        for target in each.targets:
+            value = each.quantity(target, one.by_name)
+            met = None if value is None else target.met(value)
+            if met is not None:
+                cells = (
+                    one.row,
+                    each.name,
+                    _quantity(each, target, value),
+                    limit(each, target),
+                    "met" if met else "short",
+                )
+                yield f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _circumstances(one: Result) -> str:
@@ -130,20 +168,23 @@ def _circumstances(one: Result) -> str:
     day = datetime.fromisoformat(one.date)
     loaded = f", while other work ran (load {one.load:.1f})" if one.load >= 0.5 else ""
     rounds = f"{one.rounds} round" + ("s" if one.rounds != 1 else "")
-    return f"{one.size:,}, {rounds}{sizes}. {one.machine}; {day.day} {day:%B %Y}, commit {one.commit}{loaded}."
+    return f"size {one.size:,}, {rounds}{sizes}. {one.machine}; {day.day} {day:%B %Y}, commit {one.commit}{loaded}."
 
 
 def table(one: Result) -> str:
     """Return the measurements of a result as a table in Markdown."""
-    lines = ["| | median (least - most) | processor | memory | beside, and target |", "|---|---|---|---|---|"]
+    lines = ["| | median (least - most) | processor | memory | beside, target, notes |", "|---|---|---|---|---|"]
     for each in one.measurements:
+        if not each.values:
+            lines.append(f"| {_cell(each.name)} | | | | {_cell(each.note)} |")
+            continue
         around = f" ({spread(each)})" if spread(each) else ""
         spent = shown(median(each.processor), "s") if each.processor else ""
         peak = shown(median(each.memory), "B") if each.memory else ""
-        targets = "<br>".join(judged(each, target, one.by_name) for target in each.targets)
-        lines.append(
-            f"| {_cell(each.name)} | {shown(each.value, each.unit)}{around} | {spent} | {peak} | {_cell(targets)} |"
-        )
+        said = [*(judged(each, target, one.by_name) for target in each.targets), each.note]
+        targets = "<br>".join(filter(None, said))
+        cells = each.name, f"{shown(each.value, each.unit)}{around}", spent, peak, targets
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join(lines) + "\n"
 
 

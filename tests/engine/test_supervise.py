@@ -22,6 +22,7 @@ from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
 from rekindle.engine.supervising import batch_wait
 from rekindle.engine.supervising import supervise as engine
+from rekindle.engine.supervising.simulation import SimulationOptions, simulate
 from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor, ScriptedOutcome
@@ -551,3 +552,48 @@ def test_waiting_without_a_runner_ends_at_the_timeout(batch):
     assert events == [NoLiveRunner(0, 4)]
     with pytest.raises(UsageError):
         batch_wait.wait(batch.project.session, workflow, batch_wait.WaitLimits(poll=0.0), None)
+
+
+# Simulations: the same guards on the history that a supervision left
+
+
+@pytest.mark.parametrize(
+    ("fails", "guards"),
+    [
+        ({"test[i=1]": 1}, Guards()),
+        ({"test[i=1]": 1, "test[i=2]": 3}, Guards(max_reruns=3)),
+        ({"test[i=0]": 1, "test[i=1]": 2, "test[i=2]": 1}, Guards(max_failure_percent=40)),
+        ({"test[i=0]": 1, "test[i=1]": 2, "test[i=2]": 1}, Guards(max_reruns=2, max_failure_percent=100, canary=1)),
+        ({f"test[i={number}]": 1 for number in range(4)}, Guards(max_failure_percent=100, canary=2)),
+        ({"test[i=1]": ALWAYS}, Guards(max_reruns=5, budget=Budget(attempts=2))),
+    ],
+)
+def test_a_simulation_with_the_same_guards_gives_what_the_supervision_did(
+    batch: Batch, fails: Mapping[str, int], guards: Guards
+) -> None:
+    batch.submit(more="  all: {needs: [test], when: finished, aggregate: true, run: y}\n")
+    batch.fails = fails
+    real = batch.supervise(guards)
+    found = simulate(batch.project.session, SimulationOptions("batch", guards, slots=2)).found
+    assert (found.end, found.why) == (real.end, real.why)
+    assert [(one.percent, one.matching, one.aggregates, one.jobs) for one in found.rounds] == [
+        (one.percent, one.matching, one.aggregates, one.jobs) for one in real.rounds
+    ]
+    assert found.statuses == real.statuses
+    assert found.attempts == len(batch.ran)
+    assert found.drawn == {}
+
+
+def test_a_seed_gives_the_same_draws_under_all_guards(batch: Batch) -> None:
+    batch.submit()
+    batch.fails = {"test[i=1]": 1, "test[i=2]": ALWAYS}
+    batch.supervise(Guards(max_reruns=2))
+
+    def failing(seed: int, reruns: int) -> list[int]:
+        options = SimulationOptions("batch", Guards(max_reruns=reruns, max_failure_percent=100), seed=seed)
+        return [one.matching for one in simulate(batch.project.session, options).found.rounds]
+
+    for seed in range(5):
+        assert failing(seed, 6) == failing(seed, 6)
+        assert failing(seed, 6)[: len(failing(seed, 4))] == failing(seed, 4)
+    assert len({tuple(failing(seed, 6)) for seed in range(20)}) > 1

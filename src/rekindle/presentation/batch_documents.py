@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rekindle.domain.batches.past_attempts import Source
 from rekindle.presentation import documents, revisions
 
 if TYPE_CHECKING:
+    from rekindle.domain.batches.backtest import SimulatedRound
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
     from rekindle.domain.batches.flakiness import Flakiness
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
     from rekindle.domain.models import FailureGroup, PartialOfFailure
     from rekindle.domain.rerun.plan import RerunRecord
+    from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
     from rekindle.engine.results import AppliedRerun, CancelResult, JobRow, PlannedRerun
+    from rekindle.engine.supervising.simulation import SimulatedSupervision
 
 
 def failure(
@@ -155,6 +159,55 @@ def supervision(report: SupervisionReport, code: int) -> dict[str, Any]:
         "core_seconds": report.core_seconds,
         "seconds": report.seconds,
     }
+
+
+SOURCES = {
+    Source.SAME_SIGNATURE: "attempts after a failure with the same signature",
+    Source.SAME_CAUSE: "attempts after a failure with the same cause",
+    Source.ANY_FAILURE: "attempts after any failure",
+    Source.SAME_JOB: "attempts of the same job",
+    Source.SAME_TEMPLATE: "attempts of jobs of the same template",
+    Source.ANY_JOB: "attempts of any job",
+}
+"""What unrecorded attempts of a simulation are drawn from."""
+
+
+def simulated_supervision(one: SimulatedSupervision) -> dict[str, Any]:
+    """Return what a supervision would have done, and what happened."""
+    found = one.found
+    return {
+        "workflow": one.workflow,
+        "name": one.name,
+        "seed": one.seed,
+        "slots": one.policy.slots,
+        "end": found.end.value,
+        "why": found.why,
+        "simulated": _cost(found.attempts, found.core_seconds, found.statuses) | {"seconds": found.seconds},
+        "happened": _cost(one.attempts, one.core_seconds, one.statuses),
+        "rounds": [_simulated_round(each) for each in found.rounds],
+        "drawn": {source.value: found.drawn.get(source, 0) for source in Source},
+        "canceled": one.canceled,
+    }
+
+
+def _simulated_round(one: SimulatedRound) -> dict[str, Any]:
+    return {
+        "round": one.number,
+        "at": one.at,
+        "attempts": one.attempts,
+        "core_seconds": one.core_seconds,
+        "percent": one.percent,
+        "matching": one.matching,
+        "total": one.total,
+        "aggregates": one.aggregates,
+        "jobs": one.jobs,
+        "stopped": dict(one.stopped),
+    }
+
+
+def _cost(attempts: int, core_seconds: float, statuses: Mapping[Status, int]) -> dict[str, Any]:
+    counts = {status.value: number for status, number in statuses.items()}
+    return {"attempts": attempts, "core_seconds": core_seconds, "statuses": counts}
 
 
 def _round(one: RoundReport) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rekindle.domain.batches.past_attempts import PastAttempt
 from rekindle.domain.batches.supervision import BatchJob, Supervision, SupervisionEnd
 from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.verdicts import VerdictLevel
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from rekindle.store.database import Database
 
 SQL = load("supervisions")
+
+
+class RecordedAttempt(NamedTuple):
+    """An attempt that has ended: its id and its job, how it ended, and when it ran."""
+
+    id: int
+    job: int
+    past: PastAttempt
+    started: float | None
+    ended: float | None
+
 
 _VERDICTS: dict[str | None, VerdictLevel | None] = {None: None, **{word.value: word for word in VerdictLevel}}
 
@@ -100,6 +112,29 @@ class Supervisions:
             )
             for row in self._db.named_rows(SQL["batch"], workflow=workflow)
         ]
+
+    def needs(self, workflow: int) -> list[tuple[int, int]]:
+        """Return (parent, child) for the jobs of a workflow; retired jobs are left out."""
+        return [(parent, child) for parent, child in self._db.rows(SQL["needs"], workflow=workflow)]
+
+    def classes(self, workflow: int) -> dict[int, tuple[int, float]]:
+        """Return (priority, processors) of each job of a workflow."""
+        rows = self._db.rows(SQL["classes"], workflow=workflow)
+        return {job: (priority, cpus) for job, priority, cpus in rows}
+
+    def past_attempts(self, workflow: int) -> Iterator[RecordedAttempt]:
+        """Yield the attempts that have ended, archived ones included, by job and number; retired jobs are left out."""
+        for row in self._db.named_rows(SQL["past_attempts"], workflow=workflow):
+            past = PastAttempt(
+                STATES[row.state],
+                max(0.0, (row.ended or 0.0) - (row.started or row.ended or 0.0)),
+                _VERDICTS[row.verdict],
+                CAUSES[row.cause],
+                row.signature,
+                row.host,
+                row.exit_code,
+            )
+            yield RecordedAttempt(row.id, row.job, past, row.started, row.ended)
 
     def _process(self, owner: ProcessIdentity) -> dict[str, Any]:
         """Return the columns that identify a process and the store file that it works on."""

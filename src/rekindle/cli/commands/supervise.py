@@ -11,6 +11,7 @@ import click
 from msgspec.structs import replace
 
 from rekindle.cli.commands import submit
+from rekindle.cli.commands.simulations import simulation_options
 from rekindle.cli.options import (
     capacity_options,
     check_text,
@@ -168,6 +169,7 @@ def _guards(**given: Any) -> Guards:
 @fail_on_option
 @report_options
 @json_option
+@simulation_options
 def supervise(
     target: str,
     guards: Guards,
@@ -203,6 +205,7 @@ def supervise(
       rekindle supervise nightly.yaml --junit junit.xml --ci auto
       rekindle supervise nightly --max-reruns 3 --on-cause lost,timeout --max-attempts 100
       rekindle supervise nightly --group-by host --max-group-percent 40 --no-work
+      rekindle supervise nightly --simulate --max-reruns 3 --canary 1
     """
     if poll <= 0:
         raise BadValue(f"--poll {poll:g}s is not more than 0", hint="--poll 30s")

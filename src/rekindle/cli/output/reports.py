@@ -29,6 +29,11 @@ class RunReports:
         self._token, self._sections = os.urandom(8).hex(), 0
 
     @property
+    def is_asked_for(self) -> bool:
+        """Whether it writes anything."""
+        return self._junit is not None or self._server is not None
+
+    @property
     def has_sections(self) -> bool:
         """Whether a CI server folds sections of the log."""
         return self._server is not None

@@ -66,3 +66,20 @@ SELECT job.id, job.name, job.state, job.template, job.binding, job.held IS NOT N
     attempt.host, signature.digest AS signature, attempt.verdict
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE job.workflow = :workflow AND job.retired = 0 ORDER BY job.id;
+
+-- name: needs
+-- What the jobs of a workflow need; retired jobs are left out.
+SELECT edge.parent, edge.child FROM edge JOIN job ON job.id = edge.child JOIN job AS needed ON needed.id = edge.parent
+WHERE job.workflow = :workflow AND job.retired = 0 AND needed.retired = 0;
+
+-- name: classes
+-- The priority and processors of the jobs of a workflow.
+SELECT job.id, job.priority, resource_class.cpus
+FROM job JOIN resource_class ON resource_class.id = job.resource_class WHERE job.workflow = :workflow;
+
+-- name: past_attempts
+-- The attempts of a workflow that have ended, live and archived, in the order of each job; retired jobs are left out.
+SELECT attempt.id, attempt.job, attempt.state, attempt.started, attempt.ended, attempt.verdict, attempt.cause,
+    signature.digest AS signature, attempt.host, attempt.exit_code
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.id = attempt.signature
+WHERE job.workflow = :workflow AND job.retired = 0 AND attempt.state IN (4, 5, 6) ORDER BY attempt.job, attempt.number;

@@ -1,0 +1,34 @@
+"""rekindle beside other systems on the same work. `make bench PEERS=1` installs them and measures these rows."""
+
+from __future__ import annotations
+
+from benchmarks.harness import Measurement, Row
+from benchmarks.peers import tools, work
+
+
+def commands(count: int, rounds: int) -> list[Measurement]:
+    """Measure no-op commands, 2 at a time, whole commands."""
+    return tools.measure(work.COMMANDS, count, rounds, fresh=True, rates=True)
+
+
+def calls(count: int, rounds: int) -> list[Measurement]:
+    """Measure no-op Python calls, 2 at a time, whole commands."""
+    return tools.measure(work.CALLS, count, rounds, fresh=True, rates=True)
+
+
+def reruns(count: int, rounds: int) -> list[Measurement]:
+    """Measure what is chosen to run again, if a hundredth of the jobs have failed."""
+    return tools.measure(work.RERUNS, count, rounds, fresh=False, rates=False)
+
+
+def checks(count: int, rounds: int) -> list[Measurement]:
+    """Measure a run in which nothing is to be done."""
+    return tools.measure(work.CHECKS, count, rounds, fresh=False, rates=False)
+
+
+ROWS = (
+    Row("peer-commands", "no-op commands, 2 at a time: rekindle and others", commands, (10_000,), (1_000,), peers=True),
+    Row("peer-calls", "no-op Python calls, 2 at a time: rekindle and others", calls, (10_000,), (1_000,), peers=True),
+    Row("peer-reruns", "what runs again of jobs of which a hundredth failed", reruns, (10_000,), (1_000,), peers=True),
+    Row("peer-checks", "nothing to do for jobs with a file each", checks, (10_000,), (1_000,), peers=True),
+)
