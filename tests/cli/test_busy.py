@@ -23,7 +23,9 @@ from rekindle.engine.submit.submit import submit
 from rekindle.spec import load
 
 REKINDLE = Path(sys.executable).with_name("rekindle")
-LARGE = "name: large\njobs:\n  a: {run: 'true'}\n  b: {matrix: {i: {range: [0, 20000]}}, needs: [a], run: 'true'}\n"
+MATRIX = "name: large\njobs:\n  a: {run: 'true'}\n  b: {matrix: {i: {range: [0, 20000]}}, needs: [a], run: 'true'}\n"
+LARGE = MATRIX + "".join(f"  c{number}: {{run: 'true'}}\n" for number in range(6_000))
+"""Entries take time to read, and the jobs of a matrix to store."""
 
 
 def on_a_terminal(folder: Path, *words: str, code: int = 0) -> list[tuple[float, str]]:
@@ -57,19 +59,19 @@ def test_a_large_spec_is_announced_before_it_is_read_and_stored(shell: Shell, wo
     assert text.startswith("\r\x1b[Kreading spec.yaml …")
     reading, storing = (next(at for at, piece in written if word in piece) for word in ("reading", "storing"))
     assert storing - reading > 0.1  # the first line is there before the spec is read
-    shares = [int(share) for share in re.findall(r"20,001 jobs; storing … (\d+) %", text)]
+    shares = [int(share) for share in re.findall(r"26,001 jobs; storing … (\d+) %", text)]
     assert shares
     assert shares == sorted(shares)
     shown = Screen(80)
     shown.write(text)
     left = [line for line in shown.lines if line]
-    assert "large: workflow 1, 20,001 jobs" in left[:2]
+    assert "large: workflow 1, 26,001 jobs" in left[:2]
     assert "reading" not in "".join(left)
     assert "storing" not in "".join(left)
 
 
 def test_nothing_is_shown_with_json_or_without_a_terminal(shell: Shell) -> None:
-    shell.write(LARGE.replace("20000", "6000"))
+    shell.write(MATRIX.replace("20000", "6000"))
     assert "reading" not in "".join(piece for _, piece in on_a_terminal(shell.folder, "submit", "spec.yaml", "--json"))
     assert "reading" not in shell("submit", "spec.yaml", "--new").err
 
@@ -91,7 +93,7 @@ def test_what_is_quick_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_stored_part_is_reported(shell: Shell) -> None:
-    shell.write(LARGE.replace("20000", "3000"))
+    shell.write(MATRIX.replace("20000", "3000"))
     seen: list[tuple[int, int]] = []
     with open_session(None, create=True) as session:
         submit(session, load(Path("spec.yaml")), progress=lambda done, whole: seen.append((done, whole)))

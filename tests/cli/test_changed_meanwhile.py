@@ -122,7 +122,7 @@ def test_a_plan_that_was_shown_is_not_applied_to_a_job_that_has_completed_since(
 def test_a_plan_saved_by_another_version_is_refused(batch):
     batch("rerun", "-s", "failed", "--save-plan", "plan.json")
     saved = batch.folder / "plan.json"
-    saved.write_text(saved.read_text().replace('"rekindle_plan": 2', '"rekindle_plan": 1'))
+    saved.write_text(saved.read_text().replace('"rekindle_plan": 3', '"rekindle_plan": 2'))
     done = batch("apply", "plan.json")
     assert done.code == 1
     assert "was saved by another version of rekindle" in done.err
