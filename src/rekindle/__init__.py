@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         WorkReport,
     )
     from rekindle.engine.running.signals import StopHandle
+    from rekindle.engine.supervising.simulation import SimulatedSupervision
     from rekindle.presentation.batch_values import (
         Event,
         Explanation,
@@ -111,6 +112,7 @@ __all__ = [
     "RowList",
     "RunComparison",
     "Selection",
+    "SimulatedSupervision",
     "SpecError",
     "State",
     "Status",
@@ -142,6 +144,7 @@ _MODULES = {
     "Action": "rekindle.domain.actions",
     "Budget": "rekindle.domain.batches.supervision",
     "Guards": "rekindle.domain.batches.supervision",
+    "SimulatedSupervision": "rekindle.engine.supervising.simulation",
     "SupervisionReport": "rekindle.domain.batches.supervision_report",
     "BadValue": "rekindle.domain.errors",
     "NotFound": "rekindle.domain.errors",

@@ -6,6 +6,7 @@ import pytest
 from cli_shell import Shell
 
 from made_once import made_once
+from rekindle import Client, Guards
 
 BATCH = """
 name: batch
@@ -42,6 +43,12 @@ def test_a_stricter_guard_saves_attempts(batch: Shell) -> None:
     assert "7 attempts" in done.out
     assert "2 attempts less" in done.out
     assert "each attempt has a record" in done.out
+
+
+def test_python_gives_the_same(batch: Shell) -> None:
+    with Client(str(batch.folder / ".rekindle")) as client:
+        found = client.simulate("batch", Guards(max_failure_percent=20))
+    assert (found.attempts, found.found.attempts) == (9, 7)
 
 
 def test_attempts_without_a_record_are_drawn_and_counted(batch: Shell) -> None:

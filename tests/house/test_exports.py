@@ -64,6 +64,7 @@ EXPORTED = {
     "SubmitRefused",
     "SubmitResult",
     "Subtask",
+    "SimulatedSupervision",
     "SupervisionReport",
     "Token",
     "UndoRefused",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from rekindle.domain.batches.supervision_report import SupervisionReport
     from rekindle.engine.session import Session
+    from rekindle.engine.supervising.simulation import SimulatedSupervision
 
 shown_plans.show_results()
 shown_plans.resolve_annotations()
@@ -224,6 +225,33 @@ class Client(Reader):
         acknowledge(self._session, report)
         deliver(interrupted_by)
         return report
+
+    def simulate(
+        self,
+        workflow: str | int,
+        guards: Guards | None = None,
+        *,
+        jobs: int | None = None,
+        retries_at_most: int | None = None,
+        wait_timeout: float | str | None = None,
+        seed: int = 0,
+    ) -> SimulatedSupervision:
+        """Return what `supervise` with these guards would have done on the history of a workflow. Nothing runs, and
+        nothing is written. Refused if the workflow has no attempt that completed or failed.
+
+        Args:
+            workflow: Its name or id.
+            guards: As in `supervise`.
+            jobs: At most this many jobs run at once. None: as many as have in the history.
+            retries_at_most: Retries of all jobs together.
+            wait_timeout: Of each round, in seconds or as a text such as "1h30m".
+            seed: For attempts without a record, which are drawn from similar ones.
+        """
+        from rekindle.engine.supervising.simulation import SimulationOptions, simulate
+
+        slots, limit = arguments.count("jobs", jobs), arguments.seconds("wait_timeout", wait_timeout)
+        most = arguments.count("retries_at_most", retries_at_most)
+        return simulate(self._session, SimulationOptions(str(workflow), guards or Guards(), slots, most, limit, seed))
 
     def plan_rerun(
         self,

@@ -202,7 +202,8 @@ class Selection(msgspec.Struct, frozen=True):
     """A request for jobs. All parts must hold; entries of `jobs`, and of each of `also`, are alternatives.
 
     Each of `jobs`, `workflow` and `signature` must exist; `where` and globs may match nothing. `everything`: all jobs.
-    `changed`: only stale ones."""
+    `changed`: only stale ones. `read_files`: jobs whose live attempt read one of these files. `tainted_by`: jobs whose
+    live attempt is one of these attempts, or used their results."""
 
     workflow: str | None = None  # id or name
     jobs: tuple[JobKey, ...] = ()
@@ -211,8 +212,8 @@ class Selection(msgspec.Struct, frozen=True):
     everything: bool = False  # --all
     changed: StaleFilter = False  # only stale jobs: files are read to find them
     also: tuple[tuple[JobKey, ...], ...] = ()  # names given by other options (-i, -n)
-    read_files: tuple[str, ...] = ()  # only jobs whose live attempt read one of these files (absolute paths)
-    tainted_by: tuple[int, ...] = ()  # only jobs whose live attempt is one of these attempts, or used their results
+    read_files: tuple[str, ...] = ()  # absolute paths
+    tainted_by: tuple[int, ...] = ()  # ids of attempts
 
     @property
     def empty(self) -> bool:

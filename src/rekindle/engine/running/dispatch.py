@@ -65,6 +65,11 @@ class WorkerHandle(msgspec.Struct):
         """Return whether it has no attempts."""
         return not self.in_flight
 
+    @property
+    def running(self) -> str | None:
+        """Return the name of the job that it runs."""
+        return next((one.assignment.name for one in self.in_flight.values()), None)
+
 
 class DurationAverages:
     """Moving averages of attempts' durations in seconds, by job template."""
@@ -151,12 +156,6 @@ class Dispatcher:
     def _has_free_slot(self) -> bool:
         """Return whether a worker is idle or could be started."""
         return self.absent > 0 or any(worker.idle for worker in self.workers.values())
-
-    @property
-    def running(self) -> list[str]:
-        """The names of the jobs that workers run."""
-        busy = (worker for worker in self.workers.values() if not worker.idle)
-        return [next(iter(worker.in_flight.values())).assignment.name for worker in busy]
 
     @property
     def busy(self) -> bool:

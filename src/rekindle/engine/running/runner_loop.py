@@ -477,7 +477,8 @@ class RunnerLoop:
 
     def _report_progress(self) -> None:
         if self._reporter is not None and time.monotonic() >= self._report_due:
-            self._reporter.report(self._statistics, self._dispatcher.running, delayed=self._retry_timer.is_set)
+            running = filter(None, (worker.running for worker in self._dispatcher.workers.values()))
+            self._reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
 
     def _report(self) -> WorkReport:
         stuck = dict(self._stuck())

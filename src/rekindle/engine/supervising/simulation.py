@@ -41,9 +41,19 @@ class SimulationOptions(msgspec.Struct, frozen=True):
 
 
 class SimulatedSupervision(msgspec.Struct, frozen=True):
-    """What a supervision would have done, and what happened. `core_seconds`: running time multiplied by processors.
+    """What a supervision would have done, and what happened.
 
-    Canceled attempts say nothing about a job: `canceled` counts those that were left out."""
+    Attributes:
+        workflow: The id of the workflow.
+        name: Its name.
+        policy: What was simulated.
+        seed: By which attempts without a record were drawn.
+        found: The rounds and the end of the simulated supervision.
+        attempts: How many attempts there are in fact.
+        core_seconds: Their running time, multiplied by processors.
+        statuses: How many jobs have each status in fact.
+        canceled: Canceled attempts, which say nothing about a job and were left out.
+    """
 
     workflow: int
     name: str
