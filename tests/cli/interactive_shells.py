@@ -65,7 +65,11 @@ class InteractiveShell:
         self._quiet()
         self._send("\t")
         seen = self._read_until(*wanted)
-        self._send("\x15\x03\n")
+        self._quiet()  # while a completion runs, the terminal takes the keys, and Ctrl-C ends the completion
+        self._send("\x03")
+        if self.name == "fish":  # that has closed the list; the line is still there
+            self._quiet()
+            self._send("\x03")
         return seen
 
     def interrupt(self, typed: str) -> str:
