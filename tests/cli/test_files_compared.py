@@ -229,7 +229,7 @@ def test_only_inputs_can_be_optional(shell: Shell) -> None:
     shell.write("name: s\njobs:\n  a: {run: x, outputs: {o: {path: o, optional: true}}}\n")
     done = shell("submit", "spec.yaml")
     assert done.code != 0
-    assert "the file 'o' has no key 'optional' (known: path, by, over)" in done.err
+    assert "the file 'o' has no key 'optional' (known: path, by, over, temp)" in done.err
 
 
 def test_a_file_of_the_patterns_name_is_that_file(shell: Shell) -> None:

@@ -327,17 +327,17 @@ def test_jobs_are_claimed_while_files_are_read(project, monkeypatch):
     waited = []
 
     class Late(ThreadPoolExecutor):
-        def submit(self, look, /, jobs, measured):
+        def submit(self, look, /, jobs, *others):
             def late():
                 deadline = time.monotonic() + 60
                 while not done.exists() and time.monotonic() < deadline and "b" in [job.name for job in jobs]:
                     time.sleep(0.005)
                 waited.append(done.exists())
-                return look(jobs, measured)
+                return look(jobs, *others)
 
             return super().submit(late)
 
-    monkeypatch.setattr("rekindle.engine.running.reuse_checks.ThreadPoolExecutor", Late)
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Late)
     project.rerun("a", "mute", "next", "later", how=CHANGED)
     assert project.work().reinstated == 1
     assert waited == [True]

@@ -30,10 +30,10 @@ _FIRST = 10
 @click.option("-v", "--verbose", is_flag=True, help="List every file, attempt and job.")
 @json_option
 def lineage(file: str, verbose: bool, as_json: bool) -> None:
-    """Show which attempt made FILE, from what, whether it is current, and what used it.
+    """Show where a file comes from, and what used it.
 
-    A file is known by its content, also after it was renamed or copied. The jobs that depend on it are counted: they
-    are wrong if the file is.
+    The attempt that made FILE is shown with what it read, and whether its job is current. A file is known by its
+    content, also after it was renamed or copied. The jobs that depend on it are counted: they are wrong if it is.
 
     \b
     Example:

@@ -265,11 +265,11 @@ def diff(
 @click.option("-v", "--verbose", is_flag=True, help="Name every job that differs, also below the first ones.")
 @json_option
 def compare(a: str, b: str, verbose: bool, as_json: bool) -> None:
-    """Show where two workflows, A and B, part, and why.
+    """Show where two workflows part, and why.
 
-    Jobs are matched by name. The last attempts of each pair are compared: definition, parameters, inputs, code,
-    environment and results. First come the jobs that differ although all that they got from other jobs is the same;
-    the jobs below them are counted.
+    The jobs of A and B are matched by name. The last attempts of each pair are compared: definition, parameters,
+    inputs, code, environment and results. First come the jobs that differ although all that they got from other jobs
+    is the same; the jobs below them are counted.
 
     \b
     Example:
