@@ -111,4 +111,4 @@ class PastAttempts:
     def expected(self, job: PastJob) -> float:
         """Return the mean seconds of an attempt: of the job, or else of its template; 0 if unknown."""
         known = job.attempts or self._pools.get((Source.SAME_TEMPLATE, job.template), ())
-        return sum(one.seconds for one in known) / len(one.seconds for one in known) if known else 0.0
+        return sum(one.seconds for one in known) / len(known) if known else 0.0
