@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rekindle.domain.batches.past_attempts import PastAttempt
 from rekindle.domain.batches.supervision import BatchJob, Supervision, SupervisionEnd
 from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.verdicts import VerdictLevel
@@ -14,6 +13,7 @@ from rekindle.store.queries import load
 from rekindle.store.rows import CAUSES, STATES
 
 if TYPE_CHECKING:
+    from rekindle.domain.batches.past_attempts import PastAttempt
     from rekindle.store.database import Database
 
 SQL = load("supervisions")
@@ -124,6 +124,8 @@ class Supervisions:
 
     def past_attempts(self, workflow: int) -> Iterator[RecordedAttempt]:
         """Yield the attempts that have ended, archived ones included, by job and number; retired jobs are left out."""
+        from rekindle.domain.batches.past_attempts import PastAttempt
+
         for row in self._db.named_rows(SQL["past_attempts"], workflow=workflow):
             past = PastAttempt(
                 STATES[row.state],

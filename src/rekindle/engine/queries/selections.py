@@ -28,7 +28,6 @@ from rekindle.domain.selection import (
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
-from rekindle.engine.queries.dependents import consumers, tainted_jobs
 from rekindle.query.job_keys import has_wildcard, parse_ids, range_hint
 
 if TYPE_CHECKING:
@@ -215,17 +214,25 @@ def _condition(archive: Snapshot, selection: Selection) -> Predicate:
             why = f"no failure has the signature {selection.signature!r}"
             raise NotFound(why, hint="`rekindle failures` lists them")
         parts.append(Compare("signature", Op.EQ, digest))
+    if selection.read_files or selection.tainted_by:
+        parts += _recorded_conditions(archive, selection)
+    return AllOf((selection.where, *parts)) if parts else selection.where
+
+
+def _recorded_conditions(archive: Snapshot, selection: Selection) -> Iterator[Predicate]:
+    """Yield the conditions on what attempts recorded, as ids."""
+    from rekindle.engine.queries.dependents import consumers, tainted_jobs
+
     if selection.read_files:
         found = {job for path in selection.read_files for job in consumers(archive, path)}
-        parts.append(Compare("id", Op.IN, tuple(sorted(found))))
+        yield Compare("id", Op.IN, tuple(sorted(found)))
     if selection.tainted_by:
         known = {one.id for one in archive.attempts.by_id(selection.tainted_by)}
         if missing := [one for one in selection.tainted_by if one not in known]:
             raise NotFound(
                 f"no such attempt: {', '.join(map(str, missing))}", hint="`rekindle attempts list` lists them"
             )
-        parts.append(Compare("id", Op.IN, tuple(tainted_jobs(archive, selection.tainted_by))))
-    return AllOf((selection.where, *parts)) if parts else selection.where
+        yield Compare("id", Op.IN, tuple(tainted_jobs(archive, selection.tainted_by)))
 
 
 def find_workflow(session: Session, key: str) -> Workflow:
