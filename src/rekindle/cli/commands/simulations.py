@@ -103,7 +103,7 @@ def _parts(one: SimulatedSupervision) -> Iterator[str]:
     more = _more(found.attempts - one.attempts, words.plural(abs(found.attempts - one.attempts), "attempt"))
     longer = _more(found.core_seconds - one.core_seconds, words.duration(abs(found.core_seconds - one.core_seconds)))
     core = words.duration(found.core_seconds)
-    yield f"cost: {words.plural(found.attempts, 'attempt')}, {core} of a core; than in fact {more}, {longer}"
+    yield f"cost: {words.plural(found.attempts, 'attempt')} ({more}), {core} of a core ({longer})"
     if found.rounds:
         yield "\n" + _rounds(one)
     drawn = sum(found.drawn.values())
@@ -123,7 +123,8 @@ def _statuses(statuses: Mapping[Status, int]) -> str:
 
 
 def _more(difference: float, amount: str) -> str:
-    return "the same" if not difference else f"{amount} {'more' if difference > 0 else 'less'}"
+    """Return how a cost differs from that of what happened."""
+    return "as in fact" if not difference else f"{amount} {'more' if difference > 0 else 'less'} than in fact"
 
 
 def _rounds(one: SimulatedSupervision) -> str:
