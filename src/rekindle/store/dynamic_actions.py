@@ -16,6 +16,7 @@ import msgspec
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet, ParameterChange, Patch
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import CountKey, add_counts, derive_states, reclassify
+from rekindle.store.predicates import workflow_scope
 from rekindle.store.queries import ValueSet, as_set, load
 from rekindle.store.revisions import first_version
 from rekindle.store.templates import TemplateRows, binding_text, step_names
@@ -85,7 +86,7 @@ class DynamicActions:
 
     def submitted_names(self, workflow: int) -> Iterator[str]:
         """Yield the names of the jobs of a workflow's latest revision, without those that actions have added, by id."""
-        text = self._db.text(SUBMIT_SQL["submitted_jobs"])
+        text = self._db.text(SUBMIT_SQL["submitted_jobs"]).replace("{scope}", workflow_scope(self._db, workflow))
         return (row[1] for row in self._db.stream(text, {"workflow": workflow}) if not row[4])
 
     def names(self, workflow: int) -> list[str]:

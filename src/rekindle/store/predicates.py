@@ -117,6 +117,11 @@ def _is_large(database: Database, workflow: int | None) -> bool:
     return workflow is not None and bool(database.value(SQL["is_large"], workflow=workflow))
 
 
+def workflow_scope(database: Database, workflow: int) -> str:
+    """Return the condition on the jobs of a workflow by which they are found soonest, for `:workflow`."""
+    return SQL["in_large_workflow" if _is_large(database, workflow) else "in_workflow"].text
+
+
 def _compile_chosen(chosen: JobFilter, more: Predicate, text: str, database: Database) -> Candidates:
     """Return a query for those of the chosen jobs for which `more` holds."""
     compiler = _Compiler(database.paths, large=_is_large(database, chosen.workflow))

@@ -32,6 +32,7 @@ from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import derive_states, reclassify
+from rekindle.store.predicates import workflow_scope
 from rekindle.store.queries import Row, ValueSet, as_set, load
 from rekindle.store.rows import STATES, next_attempt_of, next_attempt_text
 from rekindle.store.templates import (
@@ -313,7 +314,7 @@ def _match(database: Database, workflow: int, definition: Definition, templates:
     """Match jobs by name. Of jobs that are as they were, only the ids are kept."""
     matched, fields = _Matched(array("q", bytes(8 * len(definition.jobs)))), _DifferingFields(database)
     following, version = int(database.value(SUBMIT_SQL["highest_job"])) + 1, first_version(database)
-    text = database.text(SUBMIT_SQL["submitted_jobs"])
+    text = database.text(SUBMIT_SQL["submitted_jobs"]).replace("{scope}", workflow_scope(database, workflow))
     stored = ((row[1], row) for row in database.stream(text, {"workflow": workflow}))
     texts = job_texts(definition.jobs, binding_text)
     defined = ((name, (at, name, template, binding)) for at, (name, template, binding) in enumerate(texts))

@@ -137,11 +137,12 @@ def piece_from(file: LogFile, start: int) -> LogPiece:
 
 def piece_around(file: LogFile, offset: int) -> LogPiece:
     """Return a piece that contains a byte, with lines before it."""
-    begin = max(0, offset - _BEFORE_MATCH)
     log = open_log(file)
     if log is None:
         return LogPiece(b"", 0, 0, file.final)
     with log:
+        offset = min(offset, content_size(log))
+        begin = max(0, offset - _BEFORE_MATCH)
         data = _read(log, begin, offset - begin)
     return piece_from(file, begin + (_beginning(data, begin) if data else 0))
 

@@ -93,12 +93,9 @@ WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 job.id, job.name, job.template, job.binding, job.retired, job.next_attempt, job.state, job.version, job.when_finished;
 
 -- name: submitted_jobs
--- The jobs of a workflow that no action added, retired ones included. Read in the order of ids (`+`), which is that of
--- the definition, not by the index of names.
-SELECT {submitted_columns} FROM job
-WHERE job.id BETWEEN (SELECT min(id) FROM job WHERE workflow = :workflow)
-    AND (SELECT max(id) FROM job WHERE workflow = :workflow)
-    AND +job.workflow = :workflow AND job.added_by IS NULL ORDER BY job.id;
+-- The jobs of a workflow that no action added, retired ones included, in the order of the definition. `{scope}` is the
+-- condition on the workflow (see rekindle.store.predicates:workflow_scope).
+SELECT {submitted_columns} FROM job WHERE {scope} AND job.added_by IS NULL ORDER BY job.id;
 
 -- name: some_submitted_jobs
 -- These jobs, as a revision compares them.
