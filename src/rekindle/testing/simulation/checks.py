@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import ACTIVE, ENDED, Cause, State, derive_state
+from rekindle.domain.states import ACTIVE, ENDED, State, derive_state
 from rekindle.store.inspection import inspect
 from rekindle.testing.simulation.history import all_attempts, all_jobs, record_of
 
@@ -124,8 +124,8 @@ def _check_outcome(row: Attempt, one: Execution) -> None:
     if one.end is None:
         assert row.state is not State.COMPLETED, f"attempt {row.id} is recorded as completed, and was cut off"
         return
-    if row.cause is Cause.EXCEPTION and one.acts:
-        return  # the dynamic action was refused, which makes the attempt a failed one
+    if row.failure is not None and row.failure.type == "BadAction":
+        return  # a dynamic action, which a kept step may have left, was refused, so that the attempt is a failed one
     recorded, journaled = (row.state, row.cause), (one.end.state, one.end.cause)
     assert recorded == journaled, f"attempt {row.id} has ended as {journaled}, and is recorded as {recorded}"
 
