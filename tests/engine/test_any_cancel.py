@@ -133,7 +133,7 @@ def test_no_attempts_conflict_and_all_jobs_end(
         "any", "/", [JobTemplate("job", steps)], [JobNode(f"job{n}", 0) for n in range(jobs)], inside
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch().context() as patch:
-        patch.setattr("rekindle.engine.running.reuse_checks.ThreadPoolExecutor", InlineExecutor)
+        patch.setattr("concurrent.futures.ThreadPoolExecutor", InlineExecutor)
         opened = open_session(str(Path(folder) / ".rekindle"))
         session = Session(opened.store, FakeClock())
         try:

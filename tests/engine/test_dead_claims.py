@@ -14,6 +14,14 @@ from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor, 
 ONE = "{name: claimed, jobs: {a: {run: 'true'}}}"
 TWO = "{name: claimed, jobs: {new: {run: 'false'}, a: {run: 'true', needs: [new]}}}"
 
+CLAIMED_BELOW = """
+name: claimed
+jobs:
+  gone: {run: "true"}
+  a: {run: "true", needs: [gone]}
+  report: {run: "true", needs: [a], when: finished}
+"""
+
 
 def die_with_a_claim(project) -> None:
     """Kill the runner when its first claim, the second transaction of the run, is committed."""
@@ -41,6 +49,17 @@ def test_a_claim_given_back_waits_for_what_a_revision_has_made_its_job_need(proj
     project.submit(TWO)
     assert project.work().exit_code == 2
     assert project.states() == {"new": State.FAILED, "a": State.WAITING}
+
+
+def test_a_claim_given_back_to_a_job_that_can_no_longer_run_frees_those_that_wait_for_its_end(project):
+    project.submit(ONE)
+    die_with_a_claim(project)
+    project.submit(CLAIMED_BELOW)
+    control.cancel(project.session, [project.job("gone")])
+    project.work()
+    assert project.states() == {"gone": State.CANCELED, "a": State.WAITING, "report": State.COMPLETED}
+    with project.session.store.read() as archive:
+        assert archive.check() == []
 
 
 def test_a_job_canceled_after_its_runner_died_stays_canceled(project):

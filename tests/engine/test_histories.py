@@ -155,7 +155,7 @@ class Histories(RuleBasedStateMachine):
         self.session = open_session(str(self.folder / ".rekindle"))
         self.clock = FakeClock()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("rekindle.engine.running.reuse_checks.ThreadPoolExecutor", InlineExecutor)
+        self.patch.setattr("concurrent.futures.ThreadPoolExecutor", InlineExecutor)
         self.session = Session(self.session.store, self.clock)
         self.known: dict[int, Attempt] = {}
         self.most: dict[int, int] = {}  # by job: how many retries any policy of it has allowed

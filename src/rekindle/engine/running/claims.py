@@ -303,9 +303,11 @@ def give_back(archive: Transaction, attempts: Sequence[int], now: float) -> None
     live = {number: known.job for number, known in standing.items() if not known.archived}
     canceled = {known.job for known in standing.values() if known.cancel_asked and not known.archived}
     archive.queue.release(live)
-    archive.queue.move([_released(job, canceled=job.id in canceled) for job in archive.jobs.get(sorted(live.values()))])
+    jobs = archive.jobs.get(sorted(live.values()))
+    archive.queue.move([_released(job, canceled=job.id in canceled) for job in jobs])
     archive.jobs.cancel(sorted(canceled))
-    archive.queue.move(archive.queue.gave_up(sorted(canceled)))
+    waiting = {job.id for job in jobs if job.unmet}  # for what may have given up: then these have, too
+    archive.queue.move(archive.queue.gave_up(sorted(canceled | waiting), idle=bool(waiting)))
     archive.queue.end([_canceled_unstarted(number, now) for number in sorted(standing.keys() - live.keys())])
 
 
