@@ -22,7 +22,7 @@ from rekindle.journal.encoding import to_json
 from rekindle.journal.log import JournalWriter, create_journal, encode_line, repair_end
 from rekindle.journal.paths import journal_path
 from rekindle.journal.processes import host_name
-from rekindle.journal.records import Closed, Ended, FannedOut, Leaving, Opened, Returned, Started, StepEnded, Subtasks
+from rekindle.journal.records import Closed, Ended, FannedOut, Leaving, Opened, Returned, Started, Subtasks
 from rekindle.journal.requests import TOUCH_SECONDS, Request, read_requests
 from rekindle.testing.fakes import Crash
 from rekindle.testing.scripted import ScriptedExecutor, ScriptedOutcome
@@ -41,7 +41,6 @@ class Execution(msgspec.Struct):
     worker: str
     process: Process
     end: Ended | None = None  # as journaled by the worker
-    acts: bool = False  # it has staged a dynamic action, which may be refused
 
 
 class BufferedJournal:
@@ -322,9 +321,6 @@ class SimulatedExecutor(ScriptedExecutor):
             self.executions[record.token] = Execution(record.token, job, worker.info.name, worker.process)
         elif isinstance(record, Ended) and record.token in self.executions:
             self.executions[record.token].end = record
-            self.executions[record.token].acts |= any(step.action for step in record.steps)
-        elif isinstance(record, StepEnded) and record.token in self.executions:
-            self.executions[record.token].acts |= record.step.action is not None
         elif isinstance(record, FannedOut):
             earlier = self.world.good.get((record.base or 0, record.step), set())
             again = earlier & {index for index, *_ in record.run}
