@@ -27,9 +27,9 @@ READS = [("jobs", "list"), ("attempts", "list"), ("attempts", "show"), ("events"
 until a condition holds."""
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
     """Wait until a condition holds, and return its value."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"never came true: {what}"
         time.sleep(0.005)

@@ -142,7 +142,7 @@ def test_a_batch_whose_submission_is_lost_in_a_crash_runs_once(project, cluster)
     until(lambda: list((project.folder / ".rekindle" / "batches").glob("*/handle")), "a batch is submitted")
     os.kill(cluster.process("slurmctld"), signal.SIGKILL)
     cluster.start_controller()
-    until(lambda: resume_nodes(cluster) or runner.poll() is not None, "the run ends")
+    until(lambda: resume_nodes(cluster) or runner.poll() is not None, "the run ends", 150)
     assert runner.returncode == 0
     assert Counter(project.ran()) == Counter(map(str, range(500)))
 
