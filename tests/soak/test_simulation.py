@@ -7,15 +7,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from rekindle.domain.definition import Step
 from rekindle.engine.running import orphans
+from rekindle.journal.log import read_records
+from rekindle.journal.orders import Assignment, TaskTemplate
+from rekindle.journal.records import Ended, Started
 from rekindle.store.queue import Queue
 from rekindle.store.runners import Runners
+from rekindle.testing.scripted import ScriptedOutcome
 from rekindle.testing.simulation import Contradiction, play
+from rekindle.testing.simulation.faults import Fault, Faults
+from rekindle.testing.simulation.workers import SimulatedExecutor
+from rekindle.testing.simulation.world import World
 
 SHORT, LONG = 200, 10_000
 CHUNK = 20
@@ -56,6 +65,40 @@ def test_no_process_and_no_file_is_left(tmp_path: Path, monkeypatch: pytest.Monk
     play(5)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert list(tmp_path.iterdir()) == []
+
+
+class FaultAtSync(Faults):
+    """Lets one sync of a line fail: the one of the `chosen`-th line, of which a journal holds all bytes already."""
+
+    def __init__(self, kind: Fault, chosen: int) -> None:
+        super().__init__(0)
+        self._kind, self._left, self.torn = kind, chosen, 0.0
+
+    def at(self, seam: str) -> Fault | None:
+        self._left -= seam == "sync"
+        return self._kind if seam == "sync" and self._left == 0 else None
+
+
+@pytest.mark.parametrize("kind", [Fault.KILL, Fault.IO])
+@pytest.mark.parametrize("chosen", [Started, Ended])
+def test_what_arrives_in_a_journal_and_is_not_synced_counts(kind: Fault, chosen: type, tmp_path: Path) -> None:
+    world = World(0, FaultAtSync(kind, 3 if chosen is Started else 4))  # behind the folder and the first line
+    world.durable = True
+    work = [Assignment(1, "token", 7, "job", 1, 1, str(tmp_path / "folder"))]
+    with world.entered():
+        executor = SimulatedExecutor(world, str(tmp_path), lambda _: ScriptedOutcome(), world.start("runner"))
+        info = executor.open()
+        executor.assign(info.name, [TaskTemplate(1, "one", str(tmp_path), (Step("one", run="true"),))], work)
+        (worker,) = executor.made
+        while worker.is_ready:
+            with world.running(worker.process):
+                worker.step()
+    kinds = Counter(type(record) for record in read_records(info.journal)[0])
+    killed = kind is Fault.KILL
+    assert worker.process.alive is not killed
+    assert kinds[chosen] == (1 if killed else 2)  # a worker that lives writes the line again
+    assert (executor.executions["token"].end is not None) == (Ended in kinds)
+    assert sum("journals" in line and '"token"' in line for line in world.log) == len(kinds.keys() & {Started, Ended})
 
 
 MUTATIONS: dict[str, tuple[object, str, object]] = {

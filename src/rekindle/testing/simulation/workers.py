@@ -19,7 +19,7 @@ from rekindle.executors.assigned_work import AssignedWork
 from rekindle.executors.pool import WorkerGone, WorkerInfo
 from rekindle.files.store_files import make_folder
 from rekindle.journal.encoding import to_json
-from rekindle.journal.log import JournalWriter, create_journal, encode_line, repair_end
+from rekindle.journal.log import FENCE, JournalWriter, create_journal, encode_line, repair_end
 from rekindle.journal.paths import journal_path
 from rekindle.journal.processes import host_name
 from rekindle.journal.records import Closed, Ended, FannedOut, Leaving, Opened, Returned, Started, Subtasks
@@ -78,6 +78,7 @@ class Worker:
         self._is_leaving = self._closing = False
         self._touched = executor.world.monotonic()
         self._obeyed = 0  # requests
+        self._noted: Record | None = None  # the newest record in its journal
 
     @property
     def is_ready(self) -> bool:
@@ -167,9 +168,22 @@ class Worker:
     def _write_one(self) -> None:
         assert self.journal.writer is not None
         record = self.journal.waiting[0]
-        self.journal.writer.write(encode_line(record))
+        line = encode_line(record)
+        try:
+            self.journal.writer.write(line)
+        except (OSError, Crash):
+            if _holds(self.info.journal, line):  # readers find it, though it was not synced
+                self._note(record)
+            raise
+        self._note(record)
         self.journal.waiting.pop(0)
         self.failed = 0
+
+    def _note(self, record: Record) -> None:
+        """Note that a record has arrived. One that could not be synced is written again, and noted once."""
+        if record is self._noted:
+            return
+        self._noted = record
         self.executor.world.note(f"journals {to_json(record).decode()}")
         self.executor.record(self, record)
 
@@ -339,6 +353,12 @@ class SimulatedExecutor(ScriptedExecutor):
             worker.left = True
             worker.orders.clear()
         self.workers.clear()
+
+
+def _holds(journal: str, line: bytes) -> bool:
+    """Return whether a line has arrived whole in a journal. A fence can end it instead of its newline."""
+    content = Path(journal).read_bytes()
+    return line in content or line[:-1] + FENCE in content
 
 
 def _reap(worker: Worker, world: World) -> None:
