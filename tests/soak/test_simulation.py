@@ -101,22 +101,21 @@ def test_what_arrives_in_a_journal_and_is_not_synced_counts(kind: Fault, chosen:
     assert sum("journals" in line and '"token"' in line for line in world.log) == len(kinds.keys() & {Started, Ended})
 
 
-MUTATIONS: dict[str, tuple[object, str, object]] = {
-    "the children of completed jobs are not released": (Queue, "completed", lambda _self, _jobs: []),
-    "a journal that its worker has not made is not sealed": (orphans, "seal_journal", lambda *_: True),
-    "attempts that a worker may still start are given back": (
-        orphans.OrphanedWorker,
-        "may_start",
-        lambda _self, _token: False,
-    ),
-    "a lost lease is ignored": (Runners, "renew", lambda *_: True),
+MUTATIONS: dict[str, list[tuple[object, str, object]]] = {
+    "the children of completed jobs are not released": [(Queue, "completed", lambda _self, _jobs: [])],
+    "a journal that its worker has not made is not sealed": [(orphans, "seal_journal", lambda *_: True)],
+    "attempts that a worker may still start are given back": [
+        (orphans.OrphanedWorker, "may_start", lambda _self, _token: False)
+    ],
+    "a lost lease is ignored": [(Runners, "renew", lambda *_: True), (Runners, "is_current", lambda *_: True)],
 }
 """What an error in the engine or the store would do; some of the first seeds must find each."""
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_an_error_is_found_by_some_of_the_first_seeds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*MUTATIONS[name])
+    for one in MUTATIONS[name]:
+        monkeypatch.setattr(*one)
     assert first_failure(play, SHORT) is not None, f"no seed has noticed that {name}"
 
 
