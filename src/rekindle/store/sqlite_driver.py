@@ -27,7 +27,6 @@ class SqliteDriver(Driver):
         self._path = Path(folder) / FILE
         self._identity = _file_identity(self._path)
         self._refuses_writes: bool | None = None
-        self._has_large_cache = False
         self.file = "" if self._identity is None else "{}:{}".format(*self._identity)
 
     def begin(self, access: Access) -> None:
@@ -35,9 +34,6 @@ class SqliteDriver(Driver):
         if self._refuses_writes is not reads:  # each such setting makes SQLite compile every statement again
             self.connection.execute(SQL["refuse_writes" if reads else "allow_writes"].text)
             self._refuses_writes = reads
-        if self._has_large_cache is not (access is Access.WRITE):
-            self._has_large_cache = not self._has_large_cache
-            self.connection.execute(SQL["writing_cache" if self._has_large_cache else "cache"].text)
         self.connection.execute("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")
 
     def commit(self, *, notify: bool) -> None:  # noqa: ARG002 (SQLite counts all commits)

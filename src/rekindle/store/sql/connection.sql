@@ -13,12 +13,8 @@ PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 
 -- name: cache
--- 16 MiB of pages. Turns of a runner read and write few pages many times, and long lists read most pages once.
+-- 16 MiB of pages: with more, commands on large stores take more memory and no less time.
 PRAGMA cache_size = -16384;
-
--- name: writing_cache
--- 64 MiB of pages: a transaction that changes many rows keeps the pages that it changes.
-PRAGMA cache_size = -65536;
 
 -- name: temporary
 -- Keep intermediate results in memory.
