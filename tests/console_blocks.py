@@ -34,7 +34,7 @@ EXECUTED = re.compile(r"^<!-- executed(?: in: ([\w-]+))?;?(?: with: ([\w-]+))? -
 
 # Parts that differ between runs: durations, dates, sizes, digests, and the column widths that follow from them.
 VARYING = (
-    (re.compile(r"^(failed \S.*: .*|\d+ \w+(, \d+ \w+)* after .*)\n", re.MULTILINE), ""),  # progress of a long run
+    (re.compile(r"^(failed \S.*:.*|\d+ \w+(, \d+ \w+)* after .*)\n", re.MULTILINE), ""),  # progress of a long run
     (re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "WHEN"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "LASTED"),
     (re.compile(r"\b\d+(\.\d+)? ?[KMG]i?B?\b"), "SIZE"),
