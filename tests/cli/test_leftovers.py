@@ -241,11 +241,12 @@ if "rekindle.worker" in sys.orig_argv or "rekindle.worker.call_host" in sys.orig
 
 def test_an_unforeseen_error_ends_one_attempt_and_not_its_worker(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.write(BREAK, "sitecustomize.py")
+    shell.write("import os\n\ndef leave():\n    open(os.environ['REKINDLE_DIR'] + '/left', 'w').close()\n", "leaving.py")
     monkeypatch.setenv("PYTHONPATH", str(shell.folder))
     jobs = {
         "alone": command("echo 1 > $REKINDLE_RESULT; sleep 1000 &"),
         "item": {"steps": [{"name": "s", "each": [1, 2], "parallel": 2, "run": "echo 1 > $REKINDLE_RESULT"}]},
-        "call": {"call": "os:getpid"},
-        "step": {"steps": [{"name": "s", "call": "os:getpid"}, {"name": "t", "run": "true"}]},
+        "call": {"call": "leaving:leave"},
+        "step": {"steps": [{"name": "s", "call": "leaving:leave"}, {"name": "t", "run": "true"}]},
     }
     assert unexpected(run(shell, jobs), dict.fromkeys(jobs, ("LookupError", "nobody foresaw it"))) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,6 +176,18 @@ def draws_in_place(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
+@contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Let Ctrl-C interrupt after the block only. A write that is interrupted is in the stream's buffer still, and would
+    be written a second time."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class InPlace:
     """Lines that are drawn again at the same place of a terminal. A context manager; the last lines stay."""
 
@@ -200,13 +213,16 @@ class InPlace:
         """Draw the lines in the place of the earlier ones, cut to the screen. Lines `above` stay above them."""
         columns, rows = _size(self._stream)
         fitting = [_printable(terminal.cut_painted(line, columns), self._stream) for line in lines[:rows]]
-        erased = self._erase(columns)  # the cursor cannot move above the screen
-        self._drawn = [terminal.painted_width(line) for line in fitting]
-        self._write(erased + "".join(f"{_printable(line, self._stream)}\n" for line in above) + "\n".join(fitting))
+        printed = "".join(f"{_printable(line, self._stream)}\n" for line in above) + "\n".join(fitting)
+        with _interrupted_afterwards():
+            erased = self._erase(columns)  # the cursor cannot move above the screen
+            self._drawn = [terminal.painted_width(line) for line in fitting]
+            self._write(erased + printed)
 
     def erase(self) -> None:
         """Erase the lines."""
-        self._write(self._erase(self.columns))
+        with _interrupted_afterwards():
+            self._write(self._erase(self.columns))
 
     def _erase(self, columns: int) -> str:
         """Return the sequence that erases the lines and leaves the cursor at their start. A terminal that has become
@@ -273,7 +289,7 @@ def _bar(done: int, total: int, columns: int) -> str:
 
 def _printable(line: str, stream: TextIO) -> str:
     """Return the line with the colours and characters that the stream can show."""
-    encoding = stream.encoding or "utf-8"
+    encoding = getattr(stream, "encoding", None) or "utf-8"  # a stream put in the place of stderr may have none
     if os.environ.get("NO_COLOR"):
         line = click.unstyle(line)
     try:
