@@ -241,7 +241,8 @@ if "rekindle.worker" in sys.orig_argv or "rekindle.worker.call_host" in sys.orig
 
 def test_an_unforeseen_error_ends_one_attempt_and_not_its_worker(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.write(BREAK, "sitecustomize.py")
-    shell.write("import os\n\ndef leave():\n    open(os.environ['REKINDLE_DIR'] + '/left', 'w').close()\n", "leaving.py")
+    leave = "import os\n\ndef leave():\n    open(os.environ['REKINDLE_DIR'] + '/left', 'w').close()\n"
+    shell.write(leave, "leaving.py")
     monkeypatch.setenv("PYTHONPATH", str(shell.folder))
     jobs = {
         "alone": command("echo 1 > $REKINDLE_RESULT; sleep 1000 &"),

@@ -325,7 +325,8 @@ def test_parameters_of_one_name_in_two_sets_are_told_apart(received: XmlPipeline
 def test_how_a_program_ends_is_how_its_subtask_ends(received: XmlPipeline) -> None:
     program = received.folder / "bin/image_steps.py"
     program.write_text(
-        "import os, sys\nprint('said')\nos.kill(os.getpid(), 11) if os.path.basename(os.getcwd()) == 'st-1' else sys.exit(7)"
+        "import os, sys\nprint('said')\n"
+        "os.kill(os.getpid(), 11) if os.path.basename(os.getcwd()) == 'st-1' else sys.exit(7)"
     )
     received.console("start", "sample", "x", "permuter", "permuter", "--work", expect=2)
     attempt = received.ask("attempts", "show", str(received.live(2)["id"]))
