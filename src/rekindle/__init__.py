@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         WorkflowStatus,
     )
     from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
+    from rekindle.presentation.forecast_values import Forecast
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -87,6 +88,7 @@ __all__ = [
     "Explanation",
     "FailureGroup",
     "FlakyJob",
+    "Forecast",
     "Guards",
     "HoldResult",
     "How",
@@ -191,6 +193,7 @@ _MODULES = {
     "WorkflowDetails": "rekindle.presentation.batch_values",
     "WorkflowDiff": "rekindle.presentation.comparison_values",
     "WorkflowStatus": "rekindle.presentation.batch_values",
+    "Forecast": "rekindle.presentation.forecast_values",
     "RowList": "rekindle.presentation.row_lists",
     "Attempt": "rekindle.presentation.values",
     "AttemptDetails": "rekindle.presentation.values",

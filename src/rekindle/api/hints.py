@@ -32,6 +32,7 @@ CALLS = {
     "failures": "client.failures()",
     "flaky": "client.flaky()",
     "lineage": "client.lineage(path)",
+    "forecast": "client.forecast()",
     "why": "client.why(jobs)",
     "rerun": "client.plan_rerun(jobs)",
     "apply": "client.apply(client.plans.load(path))",

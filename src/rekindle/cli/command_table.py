@@ -83,6 +83,9 @@ COMMANDS = {
     "failures": Entry("rekindle.cli.commands.failures:failures", "Group failed attempts by their error."),
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
+    "forecast": Entry(
+        "rekindle.cli.commands.forecast:forecast", "Show when unfinished jobs will be done, and which decide it."
+    ),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(

@@ -12,6 +12,7 @@ from rekindle.presentation import documents
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
+    from rekindle.engine.queries.forecasts import ForecastOptions
     from rekindle.engine.queries.lists import AttemptRow
     from rekindle.engine.results import PageRequest
     from rekindle.engine.session import Session
@@ -131,6 +132,14 @@ def workflows_compare(session: Session, a: str, b: str) -> dict[str, Any]:
     from rekindle.presentation import job_documents
 
     return job_documents.run_comparison(compare_runs(session, a, b))
+
+
+def forecast(session: Session, options: ForecastOptions) -> dict[str, Any]:
+    """Return when unfinished jobs will be done, and which decide it."""
+    from rekindle.engine.queries.forecasts import forecast_store
+    from rekindle.presentation import forecasts
+
+    return forecasts.forecast(forecast_store(session, options))
 
 
 def failures(session: Session, workflow: str | None, page: PageRequest, *, archived: bool = False) -> dict[str, Any]:

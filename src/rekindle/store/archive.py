@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rekindle.store.dynamic_actions import DynamicActions
     from rekindle.store.events import Events
     from rekindle.store.fingerprints import Fingerprints, StalenessInputs
+    from rekindle.store.forecasts import Forecasts
     from rekindle.store.graphs import Graphs
     from rekindle.store.hooks import Hooks
     from rekindle.store.imports import Imports
@@ -70,6 +71,7 @@ REPOSITORIES = {
     "assessments": "assessments:Assessments",
     "reuse_candidates": "queue:ReuseCandidates",
     "statistics": "statistics:Statistics",
+    "forecasts": "forecasts:Forecasts",
     "imports": "imports:Imports",
     "graphs": "graphs:Graphs",
     "runners": "runners:Runners",
@@ -108,6 +110,7 @@ class Snapshot:
     assessments: Assessments
     reuse_candidates: ReuseCandidates
     statistics: Statistics
+    forecasts: Forecasts
     imports: Imports
     graphs: Graphs
     runners: Runners

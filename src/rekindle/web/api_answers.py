@@ -203,6 +203,21 @@ class RunComparison(msgspec.Struct):
     not_compared: list[str]
 
 
+class Forecast(msgspec.Struct):
+    """When unfinished jobs will be done, and which decide it. `end` is null where it is unknown."""
+
+    at: Time
+    jobs: int
+    running: int
+    end: dict[str, Time] | None
+    seconds: dict[str, float] | None
+    workflows: list[dict[str, Any]]
+    slots: int
+    path: list[dict[str, Any]]
+    left_out: dict[str, int]
+    past: dict[str, Any] | None
+
+
 class Flaky(msgspec.Struct):
     """How often jobs fail."""
 
