@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -32,6 +32,10 @@ def job(number: int, **changes: object) -> OpenJob:
     return OpenJob(**given)  # type: ignore[arg-type]
 
 
+def draws(number: int) -> Callable[[], float]:
+    return random.Random(number).random
+
+
 def predict(
     jobs: Sequence[OpenJob],
     needs: Sequence[tuple[int, int]] = (),
@@ -41,7 +45,7 @@ def predict(
 ) -> Forecast:
     """Forecast jobs that took `seconds` in the past (each 10 by default), on one place."""
     past = PastDurations(own={one.id: (10.0,) for one in jobs} if seconds is None else seconds)
-    options = {"past": past, "resources": {1: ONE_CPU}, "places": (Place(slots, PLENTY),), "steps": 1000, **more}
+    options = {"past": past, "resources": {1: ONE_CPU}, "places": (Place(slots, PLENTY),), "steps": 1000, "draws": draws, **more}
     return forecast(ForecastInputs(jobs=jobs, needs=needs, now=NOW, **options))  # type: ignore[arg-type]
 
 

@@ -108,6 +108,7 @@ COMMANDS = {
     "prune": Entry("rekindle.cli.commands.prune:prune", "Remove the content of old archived attempts."),
     "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
     "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
+    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent (Model Context Protocol)."),
     "report": Entry("rekindle.cli.commands.report:report", "Write a workflow as one HTML file."),
     "token": Entry("rekindle.cli.commands.token:token", "Make and revoke the tokens of `rekindle serve`."),
     "doctor": Entry("rekindle.cli.commands.doctor:doctor", "Check the installation and the store, and say what to do."),

@@ -7,8 +7,7 @@ so that large workflows are simulated fewer times."""
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -134,7 +133,7 @@ class Forecast(msgspec.Struct, frozen=True):
 class ForecastInputs(msgspec.Struct, frozen=True):
     """What a forecast is made from: unfinished jobs, failed and canceled ones, needs (parent, child) among them, the
     resources of each class, past durations, where jobs run, the time, and the seconds that are assumed where no
-    duration is known."""
+    duration is known. `draws` returns what draws numbers from 0 to 1 for a simulation, by its number."""
 
     jobs: Sequence[OpenJob]
     needs: Sequence[tuple[int, int]]
@@ -142,8 +141,8 @@ class ForecastInputs(msgspec.Struct, frozen=True):
     past: PastDurations
     places: Sequence[Place]
     now: float
+    draws: Callable[[int], Callable[[], float]]
     assumed: float | None = None
-    seed: int = 0
     steps: int = MOST_STEPS  # how much may be simulated
 
 
@@ -161,8 +160,7 @@ def forecast(given: ForecastInputs) -> Forecast:
     for number in range(MOST_SIMULATIONS):
         if number >= FEWEST_SIMULATIONS and budget.left < given.steps // 2:
             break
-        draws = random.Random(f"{given.seed}/{number}")  # noqa: S311
-        seconds, failing = known.estimates.draw(draws.random)
+        seconds, failing = known.estimates.draw(given.draws(number))
         run = budget.simulate(known.graph, seconds, given.places, failing)
         all_ends.append(run.end)
         if several:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ def forecast_store(session: Session, options: ForecastOptions = ForecastOptions(
             places=places or [_place_here(options.slots)],
             now=now,
             assumed=options.assumed,
-            seed=options.seed,
+            draws=lambda number: random.Random(f"{options.seed}/{number}").random,
         )
         others = sum(count for number, (_, count) in open_workflows.items() if number not in workflows)
         path = None
