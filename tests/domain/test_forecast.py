@@ -45,7 +45,14 @@ def predict(
 ) -> Forecast:
     """Forecast jobs that took `seconds` in the past (each 10 by default), on one place."""
     past = PastDurations(own={one.id: (10.0,) for one in jobs} if seconds is None else seconds)
-    options = {"past": past, "resources": {1: ONE_CPU}, "places": (Place(slots, PLENTY),), "steps": 1000, "draws": draws, **more}
+    options = {
+        "past": past,
+        "resources": {1: ONE_CPU},
+        "places": (Place(slots, PLENTY),),
+        "steps": 1000,
+        "draws": draws,
+        **more,
+    }
     return forecast(ForecastInputs(jobs=jobs, needs=needs, now=NOW, **options))  # type: ignore[arg-type]
 
 
@@ -253,7 +260,9 @@ def test_a_hundred_thousand_jobs_take_seconds() -> None:
     past = PastDurations(alike={one: [float(each) for each in range(1, 100)] for one in range(7)})
     resources = {one: Resources(cpus=1.0 + one, memory=1 << 30) for one in range(3)}
     began = time.process_time()
-    found = predict(jobs, needs, past=past, resources=resources, steps=MOST_STEPS, places=(Place(64, Capacity(64.0, 96 << 30)),))
+    found = predict(
+        jobs, needs, past=past, resources=resources, steps=MOST_STEPS, places=(Place(64, Capacity(64.0, 96 << 30)),)
+    )
     assert time.process_time() - began < 20.0  # two on a machine with nothing else to do
     assert found.jobs == size
     assert end_of(found) >= found.by_capacity

@@ -27,6 +27,7 @@ EXPORTED = {
     "Explanation",
     "FailureGroup",
     "FlakyJob",
+    "Forecast",
     "Guards",
     "HoldResult",
     "How",

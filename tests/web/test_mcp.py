@@ -57,7 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("agents")
     (made / "spec.yaml").write_text(SPEC)
     with Client(made / ".rekindle") as client:
-        client.run(made / "spec.yaml", jobs=2)
+        for options in ({}, {"new": True}):
+            client.run(made / "spec.yaml", jobs=2, **options)
     return made
 
 
@@ -86,9 +87,10 @@ def talk(folder: Path, about: Callable[[Ask, McpClient], Coroutine[Any, Any, Val
 def test_each_reading_tool_answers_with_the_documents_of_the_command_line(folder: Path) -> None:
     calls: dict[str, dict[str, Any]] = {
         "status": {}, "list_workflows": {}, "show_workflow": {"workflow": "sweep"},
-        "compare_workflows": {"workflow": 1, "other": "sweep"}, "list_jobs": {"state": ["failed"], "limit": 2},
+        "compare_workflows": {"workflow": 1, "other": "sweep"},
+        "list_jobs": {"state": ["failed"], "workflow": 1, "limit": 2},
         "show_job": {"job": 1}, "list_attempts": {"live": True}, "show_attempt": {"attempt": 1},
-        "diff_attempts": {"attempt": 2, "other": 3}, "forecast": {"slots": 4}, "list_failures": {},
+        "diff_attempts": {"attempt": 2, "other": 3}, "forecast": {"workflow": 1, "slots": 4}, "list_failures": {},
         "list_flaky": {"every": True, "all": True}, "list_reruns": {}, "list_events": {"limit": 3},
         "why": {"name": ["prepare"]}, "read_log": {"attempt": 2, "stream": "stderr"}, "lineage": {"path": "data.txt"},
     }  # fmt: skip
@@ -102,7 +104,7 @@ def test_each_reading_tool_answers_with_the_documents_of_the_command_line(folder
     found = {name: one.document for name, one in said.items()}
     assert [job["name"] for job in found["list_jobs"]["jobs"]] == ["train[k=0]", "train[k=1]"]
     assert found["read_log"]["text"] == "no alloy\n"
-    assert found["list_failures"]["failures"][0]["count"] == 3
+    assert found["list_failures"]["failures"][0]["count"] == 6
     assert found["lineage"]["made"]["name"] == "prepare"
     assert found["forecast"]["left_out"]["failed"] == 4
     with Client(folder / ".rekindle") as client:
@@ -125,7 +127,7 @@ def test_without_the_scope_nothing_is_planned_applied_or_undone(folder: Path) ->
 def test_only_a_plan_that_was_shown_is_applied_once_and_can_be_undone(folder: Path) -> None:
     async def about(ask: Ask, _: McpClient) -> dict[str, Said]:
         found = {"unseen": await ask("apply", digest="0" * 32)}
-        found["plan"] = await ask("plan_rerun", selection={"state": ["failed"]}, note="from an agent")
+        found["plan"] = await ask("plan_rerun", selection={"state": ["failed"], "workflow": 1}, note="from an agent")
         digest = found["plan"].document["digest"]
         found["applied"] = await ask("apply", digest=digest)
         found["again"] = await ask("apply", digest=digest)
@@ -135,7 +137,8 @@ def test_only_a_plan_that_was_shown_is_applied_once_and_can_be_undone(folder: Pa
 
     said = talk(folder, about, "--scope", "read,rerun", "--name", "robot")
     assert "was shown" in said["unseen"].text
-    assert {job["name"] for job in said["plan"].document["jobs"]} == {"train[k=0]", "train[k=1]", "train[k=2]", "report"}
+    names = {job["name"] for job in said["plan"].document["jobs"]}
+    assert names == {"train[k=0]", "train[k=1]", "train[k=2]", "report"}
     assert said["applied"].document["jobs"] == said["plan"].document["jobs"]
     assert said["again"].failed
     assert len(said["undone"].document["jobs"]) == 4
@@ -146,9 +149,9 @@ def test_only_a_plan_that_was_shown_is_applied_once_and_can_be_undone(folder: Pa
 
 def test_a_plan_that_has_become_outdated_is_refused_and_nothing_changes(folder: Path) -> None:
     async def about(ask: Ask, _: McpClient) -> tuple[Said, int]:
-        plan = await ask("plan_rerun", selection={"name": ["train*"]})
+        plan = await ask("plan_rerun", selection={"workflow": 1, "name": ["train*"]})
         with Client(folder / ".rekindle") as client:
-            done = client.apply(client.plan_rerun(client.select("train[k=0]")))
+            done = client.apply(client.plan_rerun(client.select("train[k=0]", workflow=1)))
             before = len(client.reruns.list())
             found = await ask("apply", digest=plan.document["digest"])
             assert len(client.reruns.list()) == before
@@ -200,7 +203,7 @@ def test_files_outside_of_the_project_are_not_read(folder: Path, tmp_path: Path)
     for said in talk(folder, about):
         assert said.failed
         assert "outside of the project" in said.text
-    with open_session(folder / ".rekindle") as session:
+    with open_session(str(folder / ".rekindle")) as session:
         assert project_path(session, "data.txt") == str(folder / "data.txt")
 
 
@@ -248,7 +251,7 @@ def test_each_tool_has_a_schema_that_says_what_it_takes() -> None:
 
 def test_the_newest_plans_are_remembered(folder: Path) -> None:
     agent = Agent(("read", "rerun"), "test")
-    with open_session(folder / ".rekindle") as session:
+    with open_session(str(folder / ".rekindle")) as session:
         digests = []
         for note in range(60):
             given = {"selection": {"id": [2]}, "how": {"memory": f"{note + 1}G"}}

@@ -191,7 +191,7 @@ class Reader:
             workflow: Its name or id. None: all that are not archived. Of one that has ended, the path that decided its
                 end is in `past`.
             slots: Forecast one runner here that runs this number of jobs at once. None: the runners that are alive.
-            assume: The seconds of jobs of which, and of whose template, no attempt has completed.
+            assume: The seconds of a job if no attempt of it, or of another job with its template, has completed.
             seed: By which durations are drawn.
         """
         from rekindle.engine.queries.forecasts import ForecastOptions

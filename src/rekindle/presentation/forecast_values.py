@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003  fields of Structs
 from typing import Any
 
 from rekindle.presentation.values import StateName, Value

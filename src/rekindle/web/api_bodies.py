@@ -162,9 +162,7 @@ class ForecastQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     slots: (
         Annotated[int, Meta(ge=1, le=1_000_000, description="As if one runner ran this number of jobs at once.")] | None
     ) = None
-    assume: (
-        Annotated[float, Meta(ge=0, le=1e9, description="Seconds of a job of which no duration is known.")] | None
-    ) = None
+    assume: Annotated[float, Meta(ge=0, le=1e9, description="Seconds of a job without history.")] | None = None
     seed: Annotated[int, Meta(ge=0, le=2**31, description="By which durations are drawn.")] = 0
 
     @property

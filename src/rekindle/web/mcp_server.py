@@ -1,5 +1,5 @@
-"""`rekindle mcp`: tools for agents over standard input and output, with the SDK of the Model Context Protocol. Needs the
-extra `mcp`."""
+"""`rekindle mcp`: tools for agents over standard input and output, with the SDK of the Model Context Protocol (extra
+`mcp`)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _INSTRUCTIONS = (
     "rekindle runs workflows of jobs and reruns parts of them. Begin with `status` and `list_failures`; `why` says "
-    "whether jobs would run again. A rerun has two calls: `plan_rerun` returns a plan with a digest and changes nothing; "
-    "`apply` takes the digest of a plan that was shown. `undo` takes a rerun back. Answers that were shortened have the "
-    "key `truncated`: ask for a page with `limit` and `offset`."
+    "whether jobs would run again. A rerun has two calls: `plan_rerun` returns a plan with a digest and changes "
+    "nothing; `apply` takes the digest of a plan that was shown. `undo` takes a rerun back. Answers that were "
+    "shortened have the key `truncated`: ask for a page with `limit` and `offset`."
 )
 
 

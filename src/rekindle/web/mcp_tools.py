@@ -81,9 +81,9 @@ class LogTail(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     step: Annotated[Word, Meta(description="The step; by default the last one that has printed.")] | None = None
     stream: Literal["stdout", "stderr"] = "stdout"
     subtask: Annotated[Whole, Meta(description="The index of an item of a fan-out; needs `step`.")] | None = None
-    offset: Annotated[
-        int, Meta(ge=-(2**62), le=2**62, description="The first byte; negative: from the end.")
-    ] = -MOST_LOG_BYTES // 4
+    offset: Annotated[int, Meta(ge=-(2**62), le=2**62, description="The first byte; negative: from the end.")] = (
+        -MOST_LOG_BYTES // 4
+    )
     limit: Annotated[int, Meta(ge=1, le=MOST_LOG_BYTES, description="The most bytes.")] = MOST_LOG_BYTES // 4
 
 
@@ -190,7 +190,9 @@ def bounded(document: Any, most: int = MOST_BYTES) -> bytes:
 
 def _shortened(value: Any, rows: int, key: str, left_out: dict[str, int]) -> Any:
     if isinstance(value, dict):
-        return {name: _shortened(each, rows, f"{key}.{name}" if key else name, left_out) for name, each in value.items()}
+        return {
+            name: _shortened(each, rows, f"{key}.{name}" if key else name, left_out) for name, each in value.items()
+        }
     if isinstance(value, list):
         if len(value) > rows:
             left_out[key] = left_out.get(key, 0) + len(value) - rows
@@ -203,7 +205,7 @@ def _shortened(value: Any, rows: int, key: str, left_out: dict[str, int]) -> Any
 
 def _paths(arguments: Any) -> list[str]:
     """Return the paths in arguments."""
-    selection = getattr(arguments, "selection", arguments)
+    selection = arguments.selection if isinstance(arguments, PlanBody) else arguments
     return [*getattr(selection, "from_file", ()), *([arguments.path] if isinstance(arguments, FileOf) else [])]
 
 
@@ -263,8 +265,8 @@ def _undo(agent: Agent, session: Session, given: UndoneBy) -> Any:
 
 
 _PLAN_ABOUT = (
-    "Plan a rerun: which jobs run again, and why. Nothing is changed. Show the plan to the user, then call `apply` with "
-    "its digest."
+    "Plan a rerun: which jobs run again, and why. Nothing is changed. Show the plan to the user, then call `apply` "
+    "with its digest."
 )
 
 TOOLS: Mapping[str, Tool] = {

@@ -36,8 +36,8 @@ _LAST = 15
     "assumed",
     callback=read_duration,
     metavar="D",
-    help="Let each job take this long of which, and of whose template, no attempt has completed. [default: as any "
-    "other job]",
+    help="Let a job without history take this long: no attempt of it, or of another one with its template, has "
+    "completed. [default: as any other job]",
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Draw other durations. [default: 0]")
 @click.option("-v", "--verbose", is_flag=True, help="List every job of the path.")

@@ -28,8 +28,8 @@ def _read_scopes(_: click.Context, __: click.Parameter, text: str) -> tuple[str,
     default="read",
     show_default=True,
     metavar="SCOPES",
-    help="What the tools may do: read; read,rerun: also plan, apply and undo reruns; read,rerun,submit: also with other "
-    "parameters and variables.",
+    help="What the tools may do: read; read,rerun: also plan, apply and undo reruns; read,rerun,submit: also with "
+    "other parameters and variables.",
 )
 @click.option("--name", default="mcp", show_default=True, metavar="NAME", help="Record this name with what is written.")
 def mcp(scopes: tuple[str, ...], name: str) -> None:

@@ -133,7 +133,8 @@ class Estimates:
             if past is None:
                 continue
             most = min(past.most, MOST_RETRIES)
-            rate, before = past.rate, []
+            rate = past.rate
+            before: list[tuple[float, float]] = []
             while len(before) < most and random() < rate:
                 before.append((past.seconds[int(random() * len(past.seconds))], past.delay))
             if before:

@@ -164,8 +164,8 @@ def forecast(given: ForecastInputs) -> Forecast:
         run = budget.simulate(known.graph, seconds, given.places, failing)
         all_ends.append(run.end)
         if several:
-            for workflow, end in known.ends_by_workflow(run).items():
-                ends[workflow].append(end)
+            for workflow, seconds_left in known.ends_by_workflow(run).items():
+                ends[workflow].append(seconds_left)
     by_workflow = known.ends_by_workflow(expected)
     slot_more = known.with_a_slot_more(budget)
     end = _spread(expected.end, all_ends)
@@ -297,12 +297,9 @@ class _Known:
         graph, places = self.graph, self._given.places
         idle = [one for one in range(graph.size) if one not in graph.running]
         bounds = [math.fsum(self.seconds[one] for one in idle) / max(1, sum(one.slots for one in places))]
-        for have, want in (
-            (sum(one.capacity.cpus for one in places), lambda asked: asked.cpus),
-            (sum(one.capacity.memory for one in places), lambda asked: asked.memory),
-            (sum(one.capacity.gpus for one in places), lambda asked: asked.gpus),
-        ):
-            wants = [want(asked) for _, asked in graph.asks]
+        for name in ("cpus", "memory", "gpus"):
+            have = sum(getattr(one.capacity, name) for one in places)
+            wants = [getattr(asked, name) for _, asked in graph.asks]
             if have and any(wants):
                 bounds.append(math.fsum(self.seconds[one] * wants[graph.kinds[one]] for one in idle) / have)
         return max(bounds)

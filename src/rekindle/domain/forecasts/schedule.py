@@ -1,4 +1,4 @@
-"""Simulated runs of unfinished jobs: list scheduling as runners do it, by priority, then by id, packed into capacity."""
+"""Simulated runs of unfinished jobs: list scheduling as runners do it, by priority, then by id, within capacity."""
 
 from __future__ import annotations
 

@@ -13,10 +13,9 @@ from rekindle.domain.forecasts.forecast import Forecast, ForecastInputs, OpenJob
 from rekindle.domain.forecasts.realised import PastPathJob, realised_path
 from rekindle.domain.forecasts.schedule import Place
 from rekindle.domain.packing import capacity_of
+from rekindle.engine.machine import machine_capacity
 from rekindle.engine.presence import live_and_dead_runners
 from rekindle.engine.queries.selections import find_workflow_in
-from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.executor_choice import offer_of, processors_of
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 class ForecastOptions(msgspec.Struct, frozen=True):
     """What is forecast. `workflow` None: all that are not archived. `slots`: as if one runner with this number of slots
     were started here; None: the runners that are alive, or, if there is none, what `rekindle work` would start.
-    `assumed`: the seconds of jobs of which no duration is known."""
+    `assumed`: the seconds of a job without history."""
 
     workflow: str | None = None
     slots: int | None = None
@@ -59,7 +58,7 @@ class StoreForecast(msgspec.Struct, frozen=True):
     past: PastPath | None = None
 
 
-def forecast_store(session: Session, options: ForecastOptions = ForecastOptions()) -> StoreForecast:
+def forecast_store(session: Session, options: ForecastOptions) -> StoreForecast:
     """Return the forecast of the unfinished jobs of a store, or of one workflow. NotFound if there is none of this
     name."""
     now = session.clock()
@@ -100,9 +99,9 @@ def forecast_store(session: Session, options: ForecastOptions = ForecastOptions(
 
 def _place_here(slots: int | None) -> Place:
     """Return what a runner would be that is started here with this number of slots, or without options."""
-    options = WorkOptions(slots=slots)
-    number = slots or processors_of(options)
-    return Place(number, capacity_of(offer_of(options, number, placed=False)))
+    room = machine_capacity()
+    number = slots or int(room.cpus)
+    return Place(number, msgspec.structs.replace(room, cpus=max(float(number), room.cpus)))
 
 
 def _past(archive: Snapshot, jobs: Sequence[OpenJob]) -> PastDurations:
