@@ -32,6 +32,15 @@ def writer(full: FullProject) -> Caller:  # noqa: F811
     return full.caller("read,rerun", "laptop")
 
 
+def test_a_forecast_has_the_keys_of_the_command_line(full: FullProject, reader: Caller) -> None:  # noqa: F811
+    answer = reader.get("/forecast?workflow=sweep&slots=2&assume=60")
+    assert answer.status == 200
+    assert answer.document["left_out"]["failed"] == 5
+    assert answer.document["slots"] == 2
+    assert reader.get("/forecast?slots=0").status == 400
+    assert reader.get("/forecast?workflow=nope").status == 404
+
+
 @pytest.mark.parametrize(
     ("path", "command"),
     [

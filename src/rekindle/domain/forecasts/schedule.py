@@ -11,6 +11,10 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.packing import Capacity
 
 
+MOST_KINDS = 64
+"""How many kinds of jobs that do not fit are looked past for one that does."""
+
+
 class Place(msgspec.Struct, frozen=True):
     """A runner, or what one would be: how many jobs it runs at once, and what it has for them."""
 
@@ -141,7 +145,7 @@ class _Run:
         self._place = [-1] * size
         self._kinds = [self._rooms.kinds[kind] for kind in graph.kinds]
         self._ready: list[list[int]] = [[] for _ in self._rooms.demands]  # by kind: heaps of positions
-        self._open: set[int] = set()  # kinds with ready jobs
+        self._heads: list[tuple[int, int]] = []  # (first job, kind) of these, and some that are not the first any more
         self._events: list[tuple[float, int]] = []  # attempts end
         self._delayed: list[tuple[float, int]] = []  # jobs become ready
         self._freed: list[int] = []  # jobs whose attempts ended at the present time
@@ -157,8 +161,7 @@ class _Run:
                 self._enqueue(job, 0.0)
         now, last = 0.0, -1
         while True:
-            if self._open:
-                self._start(now)
+            self._start(now)
             if delayed and (not events or delayed[0][0] < events[0][0]):
                 now = delayed[0][0]
             elif events:
@@ -182,32 +185,39 @@ class _Run:
 
     def _make_ready(self, job: int) -> None:
         kind = self._kinds[job]
-        heappush(self._ready[kind], job)
-        self._open.add(kind)
+        queue = self._ready[kind]
+        heappush(queue, job)
+        if queue[0] == job:
+            heappush(self._heads, (job, kind))
 
     def _start(self, now: float) -> None:
         """Start what fits, in the order of the queue. A job that does not fit lets those of other kinds start."""
-        rooms, ready = self._rooms, self._ready
-        rest = sorted((ready[kind][0], kind) for kind in self._open) if len(self._open) > 1 else None
-        heads = [(0, kind) for kind in self._open] if rest is None else rest
-        self._steps += len(heads)
-        while heads:
-            kind = heads[0][1]
+        rooms, ready, heads = self._rooms, self._ready, self._heads
+        if all(free[0] <= 0 for free in rooms.free):
+            return
+        full: dict[int, tuple[int, int]] = {}  # kinds that do not fit
+        while heads and len(full) < MOST_KINDS:
+            job, kind = heads[0]
             queue = ready[kind]
-            while (place := rooms.find(kind)) >= 0:
-                job = heappop(queue)
-                if self._starts[job] < 0:
-                    self._after[job] = self._waited_for(job, now)
-                failing = self._failing.get(job)
-                self._begin(job, place, now, failing[0][0] if failing else self._seconds[job])
-                if not queue or (len(heads) > 1 and queue[0] > heads[1][0]):
-                    break
-            if not queue:
-                self._open.discard(kind)
-            if not queue or place < 0:
+            if not queue or queue[0] != job or kind in full:  # an earlier one has come before it
                 heappop(heads)
-            else:
+                continue
+            place = rooms.find(kind)
+            if place < 0:
+                full[kind] = heappop(heads)
+                continue
+            heappop(queue)
+            if self._starts[job] < 0:
+                self._after[job] = self._waited_for(job, now)
+            failing = self._failing.get(job)
+            self._begin(job, place, now, failing[0][0] if failing else self._seconds[job])
+            if queue:
                 heapreplace(heads, (queue[0], kind))
+            else:
+                heappop(heads)
+        self._steps += len(full)
+        for head in full.values():
+            heappush(heads, head)
 
     def _waited_for(self, job: int, now: float) -> int:
         """Return the job whose end lets a job start: its last need if that ends now, else one that leaves room."""
