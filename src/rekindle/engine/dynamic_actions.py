@@ -95,11 +95,11 @@ def apply_dynamic_actions(
     """Apply the actions of the attempts that complete, and end the sets of changes that they replace. Return the
     endings; an attempt whose actions are invalid becomes a failure. Must be called before any of these endings is
     written."""
-    completing = [
+    completing = {
         ending.attempt
         for ending in endings
         if ending.state is State.COMPLETED and standing[ending.attempt].job_attempt == ending.attempt
-    ]
+    }
     if not completing:
         return list(endings)
     staged = archive.dynamic_actions.staged(completing)
@@ -107,10 +107,11 @@ def apply_dynamic_actions(
     done = []
     for ending in endings:
         known = standing[ending.attempt]
-        assignment_parameters = [step.action for step in ending.steps if step.action is not None]
-        texts = [action for _, _, action in staged.get(ending.attempt, ())] + assignment_parameters
-        if ending.attempt in completing and (texts or known.job in in_force):
+        last = [step.action for step in ending.steps if step.action is not None]
+        acts = last or ending.attempt in staged or known.job in in_force
+        if acts and ending.attempt in completing:
             archive.require_alone()
+            texts = [action for _, _, action in staged.get(ending.attempt, ())] + last
             ending = _apply_actions(archive, ending, known, texts)
         done.append(ending)
     return done
