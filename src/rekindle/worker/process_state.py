@@ -120,7 +120,8 @@ def _put_handlers(before: list[Any]) -> None:
 
 
 def _blocked() -> set[int]:
-    return pthread_sigmask(_SIG_BLOCK, ())
+    found: set[int] = pthread_sigmask(_SIG_BLOCK, ())
+    return found
 
 
 def _put_blocked(before: set[int]) -> None:
