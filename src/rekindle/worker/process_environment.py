@@ -51,8 +51,8 @@ class ProcessEnvironment:
                 os.environ.pop(name, None)
                 moved = True
             else:
-                held[name] = value
                 moved |= self._set(name, value)
+                held[name] = value
         if moved:
             if held.get("TZ") != zone:
                 time.tzset()

@@ -86,9 +86,11 @@ class TemporaryRemover:
         self._pool: ThreadPoolExecutor | None = None
         self._removing: dict[_Pending, Future[None]] = {}
 
-    def note_templates(self, archive: Snapshot) -> None:
-        """Note the newest template, before the transaction in which jobs have ended is committed."""
-        self._newest = archive.temporary_outputs.newest_template()
+    def note_templates(self, archive: Snapshot, ended: Collection[int]) -> None:
+        """Note the newest template, in the transaction in which jobs have ended: `look` is to begin no block that only
+        reads, after which SQLite compiles every statement again."""
+        if ended:
+            self._newest = archive.temporary_outputs.newest_template()
 
     def look(self, ended: Collection[int]) -> None:
         """Remove what the jobs that have just ended were the last to need. `ended`: these jobs. The templates were
@@ -100,7 +102,7 @@ class TemporaryRemover:
     def finish(self) -> None:
         """At the end of a run: remove all that is not needed any more, also what others have left, and wait for it."""
         with self._session.store.read() as archive:
-            self.note_templates(archive)
+            self._newest = archive.temporary_outputs.newest_template()
         if self._any_declared():
             self._remove_unneeded(None)
         if self._pool is not None:
