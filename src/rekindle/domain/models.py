@@ -307,6 +307,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
     canaries_open: bool = False  # some group of canaries is undecided
     is_needed: bool = False  # other jobs need the job
+    acts: bool = False  # its steps have staged dynamic actions, or actions of the job are in force
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

@@ -301,7 +301,7 @@ def _store_ends(
 ) -> list[tuple[AttemptEnd, AttemptJobState]]:
     """Store the ends of attempts, and return them with the attempts' rows. Job states are not changed yet."""
     new = [one for one in records.ends.values() if _is_new(standing, one.attempt, one.token)]
-    endings = apply_dynamic_actions(archive, new, standing)
+    endings = apply_dynamic_actions(archive, new, standing, {one.attempt for one in records.steps})
     result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
         result.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))

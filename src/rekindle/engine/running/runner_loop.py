@@ -80,8 +80,7 @@ class RunnerLoop:
         # Workers, and when (monotonic). One that can be filled only once is started for jobs that are known.
         self._most_claims = slots * executor.supply.most
         self._to_start, self._start_at = int(executor.supply.refills), self._began
-        self._orphans = OrphanTracker(session, thread_of)
-        self._statistics = statistics
+        self._orphans, self._statistics = OrphanTracker(session, thread_of), statistics
         self._errors = RetryErrorSearch(session)
         # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
         self._reuse_checks = ReuseChecker(
@@ -160,6 +159,7 @@ class RunnerLoop:
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
                 counts = self._take_ends(result)
+                self._temporary_outputs.note_templates(archive, self._completed)
                 self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
                 look = store_changed or self._dispatcher.returned
