@@ -13,7 +13,7 @@ from rekindle.presentation import words
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
-    from rekindle.domain.rerun.plan import OverrideChange, Reason
+    from rekindle.domain.rerun.plan import OverrideChange, Reason, RerunRecord
     from rekindle.domain.subtasks import Subtask
     from rekindle.domain.verdicts import Verdict
 
@@ -141,7 +141,16 @@ def notes(one: Attempt, retry: Reason | None) -> list[str]:
     found += ["pinned"] if one.pinned_to is not None else []
     found += ["modified"] if one.overrides is not None else []
     found += ["partial"] if one.partial else []
+    found += ["by hand"] if one.completed_by is not None else []
     return found
+
+
+def by_hand(record: RerunRecord | None) -> str:
+    """Return who recorded an attempt: `by hand by ann: results of the cluster`; "" for one that was executed."""
+    if record is None:
+        return ""
+    by = f" by {words.one_line(record.by)}" if record.by else ""
+    return f"by hand{by}" + (f": {words.one_line(record.note)}" if record.note else "")
 
 
 def verdict(one: Verdict | None) -> str:

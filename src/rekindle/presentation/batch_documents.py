@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import RerunRecord
     from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import AppliedRerun, CancelResult, JobRow, PlannedRerun
     from rekindle.engine.supervising.simulation import SimulatedSupervision
 
@@ -229,4 +230,12 @@ def canary_choice(one: CanaryChoice) -> dict[str, Any]:
         "signature": one.signature,
         "canaries": [job for job, _ in one.canaries],
         "waits": [job for job, _ in one.waits],
+    }
+
+
+def completed(done: CompletedByHand) -> dict[str, Any]:
+    """Return jobs that a person recorded as completed. `completed`: jobs that had completed already."""
+    return documents.plan(done.plan, done.rerun) | {
+        "completed": list(done.completed),
+        "copied": [{"source": source, "target": target} for source, target in done.copied],
     }

@@ -92,6 +92,8 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "statuses": {one.value: number for one, number in status.statuses.items()},
         "canaries": [canary_group(one) for one in status.canaries],
         "stale_by_needs": status.overtaken,
+        "by_hand": status.by_hand,
+        "undecided": dict(status.undecided),
         "unfit": [unfit(one) for one in status.unfit],
         "quarantined": [msgspec.to_builtins(one) for one in status.quarantined],
         "element_waits": [
@@ -222,6 +224,7 @@ def attempt(
         "archived_by": one.archived_by,
         "pruned": one.pruned_by is not None,
         "pruned_by": one.pruned_by,
+        "completed_by": one.completed_by,
         "partial": one.partial,
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),

@@ -163,6 +163,7 @@ def attempt_facts(details: AttemptDetails) -> list[tuple[str, str]]:
         ("signature", one.signature or ""),
         ("verdict", attempts.verdict(one.verdict)),
         ("partial", "it continues without the failed subtasks" if one.partial else ""),
+        ("completed", attempts.by_hand(details.by_hand)),
         ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
         ("pruned", f"by prune {pruned.prune}, {words.full_time(pruned.at)}" if pruned is not None else ""),
         ("builds on", attempts.builds_on(one) if one.builds_on else ""),

@@ -22,6 +22,7 @@ def job_notes(row: JobRow) -> list[str]:
     notes += ["retired"] if job.retired else []
     notes += [attempts.verdict(row.verdict)] if row.verdict is not None else []
     notes += ["partial"] if row.partial else []
+    notes += ["by hand"] if row.attempt is not None and row.attempt.completed_by is not None else []
     notes += ["runs unless unchanged"] if job.next.reuse_candidate is not None else []
     return notes
 

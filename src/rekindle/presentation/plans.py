@@ -133,6 +133,8 @@ def reason_text(reason: Reason) -> str:
         return f"let go: it was held ({detail.get('held')})"
     if reason.kind is ReasonKind.PARTIAL:
         return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
+    if reason.kind is ReasonKind.BY_HAND:
+        return str(detail.get("state")) + (f" ({detail['cause']})" if detail.get("cause") else "")
     if reason.kind is ReasonKind.REDEFINED:
         return f"{', '.join(detail['fields'])} changed" if detail.get("fields") else "redefined"
     if reason.kind is ReasonKind.REWIRED:

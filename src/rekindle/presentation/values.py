@@ -181,6 +181,7 @@ class Attempt(Value, frozen=True):
         pinned: Whether it used the definition of an earlier attempt, `pinned_to`.
         builds_on: The attempt whose steps it keeps.
         archived: Whether a rerun has archived it, `archived_by`; `pruned`: a prune removed its content, `pruned_by`.
+        completed_by: The rerun with which a person recorded it as completed. None: it was executed.
         partial: Whether it went on with a part of a fan-out's items.
         modified: Whether it ran with other parameters or resources than the definition's, `overrides`.
         retry: The number, limit and cause of an automatic retry.
@@ -220,6 +221,7 @@ class Attempt(Value, frozen=True):
     archived_by: int | None
     pruned: bool
     pruned_by: int | None
+    completed_by: int | None
     partial: bool
     modified: bool
     overrides: dict[str, Any] | None

@@ -77,6 +77,8 @@ def status_lines(one: WorkflowStatus, paint: Paint = str) -> Iterator[str]:
         are, they = ("is", "it needs") if one.overtaken == 1 else ("are", "they need")
         yield f"{words.plural(one.overtaken, 'completed job')} {are} stale: {they} a job that is not done"
         yield f"  why: rekindle why -w {one.workflow.id} --changed"
+    if one.by_hand:
+        yield f"{words.plural(one.by_hand, 'job')} completed by hand"
     if one.found:
         yield f"found: {', '.join(f'{one.found[word]:,} {word.value}' for word in VerdictLevel if word in one.found)}"
     if one.delayed:

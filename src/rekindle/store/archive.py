@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
     from rekindle.store.queue import Queue, ReuseCandidates
@@ -79,6 +80,7 @@ REPOSITORIES = {
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
+    "manual_attempts": "manual_attempts:ManualAttempts",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -117,6 +119,7 @@ class Snapshot:
     hooks: Hooks
     retention: Retention
     temporary_outputs: TemporaryOutputs
+    manual_attempts: ManualAttempts
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -194,7 +194,8 @@ class Reruns:
         return dict(self._db.rows(SQL["automatic"], jobs=as_set(jobs)))
 
     def newest_manual(self) -> int | None:
-        """Return the newest rerun of a kind that users request (manual, restart, run, reset, accept), not undone."""
+        """Return the newest rerun, not undone, of a kind that users request: manual, restart, run, reset, accept,
+        complete."""
         newest: int | None = self._db.value(SQL["newest_manual"])
         return newest
 
@@ -226,6 +227,7 @@ class Reruns:
         that."""
         self._db.change(SQL["restore_jobs"], rerun=rerun)
         reclassify(self._db, [job for (job,) in self._db.rows(SQL["reclassified"], rerun=rerun)])
+        self._db.change(SQL["archive_recorded"], rerun=rerun)
         self._db.change(SQL["revive_attempts"], rerun=rerun)
         touched = self._restore_sets(rerun)
         derive_states(self._db, touched | {job for (job,) in self._db.rows(SQL["rerun_and_children"], rerun=rerun)})

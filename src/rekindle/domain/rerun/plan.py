@@ -64,6 +64,7 @@ class ReasonKind(enum.StrEnum):
         "temporary"  # detail: outputs (names), path of the first, since (seconds since the epoch), job, name: the
     )
     # job needs temporary outputs of this one that were removed
+    BY_HAND = "by_hand"  # detail: state, cause (before): a person records the job as completed
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): continues with part of a fan-out
 
 
@@ -406,7 +407,8 @@ class RerunRecord(msgspec.Struct, frozen=True):
 
     @property
     def by(self) -> str | None:
-        """Who asked for the rerun over HTTP; None: a command, or rekindle itself."""
+        """Who asked for the rerun: over HTTP the token, of `complete` also the user; None: a command, or rekindle
+        itself."""
         return self.request.get("by")
 
 

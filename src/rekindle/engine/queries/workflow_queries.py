@@ -182,6 +182,8 @@ class _Shared(msgspec.Struct, frozen=True):
     delayed: Mapping[int, int]
     leaving: Mapping[int, int]
     overtaken: Mapping[int, int]
+    by_hand: Mapping[int, int]
+    undecided: Mapping[int, Mapping[str, int]]
     verdicts: Mapping[int, Mapping[VerdictLevel, int]]
     with_canaries: Collection[int]
     unfit: Sequence[UnfitJobs]
@@ -201,6 +203,8 @@ def _shared(session: Session, archive: Snapshot, now: float, unstarted: bool) ->
         overviews.delayed(now),
         overviews.leaving(),
         overviews.overtaken(),
+        overviews.by_hand(),
+        overviews.undecided(),
         overviews.verdicts(),
         overviews.with_canaries(),
         oversized,
@@ -232,6 +236,8 @@ def _status(archive: Snapshot, workflow: Workflow, shared: _Shared, now: float) 
         found=shared.verdicts.get(number, {}),
         canaries=tuple(archive.canaries.of_workflow(number)) if number in shared.with_canaries else (),
         overtaken=shared.overtaken.get(number, 0),
+        by_hand=shared.by_hand.get(number, 0),
+        undecided=shared.undecided.get(number, {}),
         unfit=tuple(one for one in shared.unfit if one.workflow == number),
         element_waits=shared.element_waits,
     )
