@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.domain.states import Cause, State
     from rekindle.domain.verdicts import Status
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import (
         AcceptedChanges,
         AppliedRerun,
         CancelResult,
-        CompletedByHand,
         HoldResult,
         PlannedRerun,
         PlannedRestart,

@@ -240,8 +240,8 @@ def test_actions_need_a_scope_a_selection_and_jobs_that_exist(ran: ServedProject
     assert ran.ask("events", "list")["events"][-1]["detail"]["by"] == "acts"
     assert post(ran, "/jobs/release", writer, all="1", w="1", filter="held=true")[1] == "<p>1 job released: 1001</p>\n"
     assert "<p>1 job canceled before starting: 1001</p>" in post(ran, "/jobs/cancel", writer, plus="1001")[1]
-    assert "1 job completed by hand" in post(ran, "/jobs/complete", writer, plus="1001", note="elsewhere")[1]
     assert "nothing is stale" in post(ran, "/jobs/accept", writer, all="1", w="1", state="completed")[1]
+    assert "1 job completed by hand" in post(ran, "/jobs/complete", writer, plus="1001", note="elsewhere")[1]
 
 
 def test_the_pages_are_accessible(page: Page, logged_in: Visitor) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rekindle.domain.judging import undecided_text
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import format_value, mask_env
 from rekindle.domain.texts.quantities import format_size
@@ -142,7 +143,13 @@ def notes(one: Attempt, retry: Reason | None) -> list[str]:
     found += ["modified"] if one.overrides is not None else []
     found += ["partial"] if one.partial else []
     found += ["by hand"] if one.completed_by is not None else []
+    found += [text] if (text := undecided(one)) else []
     return found
+
+
+def undecided(one: Attempt | None) -> str:
+    """Return what the failure of an attempt waits for: `held: unknown failure; release or rerun`; "" for nothing."""
+    return "" if one is None or one.undecided is None else words.one_line(undecided_text(one.undecided))
 
 
 def by_hand(record: RerunRecord | None) -> str:

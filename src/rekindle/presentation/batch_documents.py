@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,9 +30,10 @@ def failure(
     example: FailureExample | None,
     partial: Sequence[PartialOfFailure],
     covered: Collection[int] = (),
+    undecided: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return a group of failures with its newest attempt, the partial outputs of its attempts, and its jobs among
-    `covered`, the jobs in quarantine."""
+    `covered`, the jobs in quarantine. `undecided`: by job, what its failure waits for."""
     newest = None
     if example is not None:
         one = example.attempt
@@ -51,6 +53,7 @@ def failure(
         "example": newest,
         "partial_outputs": left,
         "quarantined": [job for job in group.jobs if job in covered],
+        "undecided": [{"job": job, "waits": undecided[job]} for job in group.jobs if job in undecided],
     }
 
 

@@ -138,6 +138,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "state": one.state.label,
         "held": one.held is not None,
         "held_reason": one.held,
+        "undecided": live.undecided if live else None,
         **_verdict(row.verdict),
         "status": row.status.value,
         "cause": live.cause.value if live and live.cause else None,
@@ -225,6 +226,7 @@ def attempt(
         "pruned": one.pruned_by is not None,
         "pruned_by": one.pruned_by,
         "completed_by": one.completed_by,
+        "undecided": one.undecided,
         "partial": one.partial,
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),
@@ -456,6 +458,8 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "labels": dict(one.labels),
         "quarantine": msgspec.to_builtins(one.quarantine),
         "manual": {"rerun": "forbidden", "reason": one.rerun_forbidden} if one.rerun_forbidden else None,
+        "on_unknown_failure": one.on_unknown_failure,
+        "judge": list(one.judge) if isinstance(one.judge, tuple) else one.judge,
     }
 
 

@@ -90,7 +90,7 @@ def job_cells(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, .
 def _shown_reasons(reasons: Sequence[Reason]) -> Sequence[Reason]:
     """Leave SELECTED out beside other reasons if it has no cause, and for a job that is retried or repeated: no user
     selected the job."""
-    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT) for reason in reasons)
+    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT, ReasonKind.JUDGE) for reason in reasons)
     others = [reason for reason in reasons if reason.kind is not ReasonKind.SELECTED]
     return [
         reason

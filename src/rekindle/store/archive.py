@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.judgements import Judgements
     from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
@@ -81,6 +82,7 @@ REPOSITORIES = {
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
     "manual_attempts": "manual_attempts:ManualAttempts",
+    "judgements": "judgements:Judgements",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -120,6 +122,7 @@ class Snapshot:
     retention: Retention
     temporary_outputs: TemporaryOutputs
     manual_attempts: ManualAttempts
+    judgements: Judgements
 
     def __init__(self, database: Database) -> None:
         self._db = database

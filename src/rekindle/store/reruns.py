@@ -174,9 +174,10 @@ class Reruns:
         rows = [(json_text(with_checked(checked, encode)), job, candidate) for job, candidate, checked in checks]
         self._db.change_each(SQL["record_reuse_check"], rows)
 
-    def retries(self, jobs: Sequence[int]) -> dict[int, int]:
-        """Return how often each job has been retried since a user last reset it. Jobs without retries are left out."""
-        return dict(self._db.rows(SQL["retries"], jobs=as_set(jobs)))
+    def retries(self, jobs: Sequence[int], kind: str = "retry") -> dict[int, int]:
+        """Return how often each job has been retried, as its policy or (`judge`) as its judge said, since a user last
+        reset it. Jobs without retries are left out."""
+        return dict(self._db.rows(SQL["retries"], jobs=as_set(jobs), kind=kind))
 
     def retried(self, jobs: Sequence[int]) -> list[tuple[int, int | None, Reason]]:
         """Return (job, attempt, reason) of the attempts of these jobs that are retries, oldest first. The attempt is

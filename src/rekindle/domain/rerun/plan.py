@@ -58,6 +58,7 @@ class ReasonKind(enum.StrEnum):
     REWIRED = "rewired"  # by a revision: its needs changed. detail: revision, gained, lost (numbers of jobs)
     RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
     CANCELS = "cancels"  # detail: attempt, state: the running attempt is canceled first
+    JUDGE = "judge"  # detail: attempt, answer (retry, fail, hold), reason: what its judge said of a failure
     REPEAT = "repeat"  # detail: left: how many more times the job runs
     FORBIDDEN = "forbidden"  # detail: reason: the job must not run twice, so its attempt stays
     TEMPORARY = (

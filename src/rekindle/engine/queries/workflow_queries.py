@@ -335,7 +335,8 @@ def events(session: Session, workflow: str | None = None) -> list[LoggedEvent]:
 
 
 class RemainingWork(msgspec.Struct, frozen=True):
-    """The jobs of a workflow that are claimed or running, and those that may be claimed, now or after a delay."""
+    """The jobs of a workflow that are claimed or running, or whose judge is asked, and those that may be claimed, now
+    or after a delay."""
 
     active: int = 0
     claimable: int = 0
@@ -351,4 +352,5 @@ def remaining_work(archive: Snapshot, workflow: int) -> RemainingWork:
     counts: Mapping[State, int] = found.counts if found is not None else {}
     ready = counts.get(State.READY, 0)
     held = sum(archive.jobs.count_held(workflow).values()) if ready else 0
-    return RemainingWork(sum(counts.get(state, 0) for state in ACTIVE), ready - held)
+    asked = archive.judgements.count_open(workflow) if counts.get(State.FAILED) else 0
+    return RemainingWork(sum(counts.get(state, 0) for state in ACTIVE) + asked, ready - held)

@@ -27,7 +27,7 @@ SELECT job.id, job.name, job.version, job.unmet, job.binding,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0 THEN (
         SELECT rerun.kind FROM attempt AS earlier JOIN rerun ON rerun.id = earlier.archived_by
         WHERE earlier.job = job.id ORDER BY earlier.id DESC LIMIT 1
-    ) END AS recovered
+    ) END AS recovered, CASE WHEN attempt.undecided IS NULL THEN 0 ELSE 1 END AS undecided
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs ORDER BY job.id;
 
@@ -42,7 +42,8 @@ WHERE job.id IN @jobs;
 
 -- name: parent_views
 -- Jobs that are only parents of those, as the planner sees them.
-SELECT id, name, state, version FROM job WHERE id IN @jobs;
+SELECT job.id, job.name, job.state, job.version, CASE WHEN attempt.undecided IS NULL THEN 0 ELSE 1 END
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
 
 -- name: defined_by
 -- The definitions that attempts had. A null binding means the job's current one.
@@ -279,9 +280,9 @@ SELECT attempt.id, job.name FROM rerun_job
 WHERE rerun_job.rerun = :rerun AND rerun_change.before IN (2, 3) AND attempt.state = 4 ORDER BY attempt.id;
 
 -- name: retries
--- How often jobs have been retried since a user last reset them.
+-- How often jobs have been retried by reruns of a kind since a user last reset them.
 SELECT rerun_job.job, count(*) FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
-WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
+WHERE rerun_job.job IN @jobs AND rerun.kind = :kind AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
     SELECT max(reset.rerun) FROM rerun_job AS reset JOIN rerun AS asked ON asked.id = reset.rerun
         JOIN rerun_change ON rerun_change.rerun = reset.rerun AND rerun_change.number = reset.change
     WHERE reset.job = rerun_job.job AND rerun_change.stays = 0 AND asked.kind IN ('manual', 'restart', 'run', 'reset', 'complete', 'canary')

@@ -4,6 +4,7 @@ ALTER TABLE attempt ADD COLUMN completed_by BIGINT;
 ALTER TABLE attempt ADD COLUMN undecided TEXT COLLATE "C";
 
 CREATE INDEX attempt_by_hand ON attempt (completed_by) WHERE completed_by IS NOT NULL;
+CREATE INDEX attempt_signature ON attempt (signature) WHERE signature IS NOT NULL;
 CREATE INDEX attempt_undecided ON attempt (workflow, job) WHERE undecided IS NOT NULL;
 
 CREATE TABLE judgement (

@@ -4,6 +4,7 @@ ALTER TABLE attempt ADD COLUMN completed_by INTEGER;  -- -> rerun.id of kind 'co
 ALTER TABLE attempt ADD COLUMN undecided TEXT;        -- of a failed attempt, what it waits for; null: it is decided
 
 CREATE INDEX attempt_by_hand ON attempt (completed_by) WHERE completed_by IS NOT NULL;
+CREATE INDEX attempt_signature ON attempt (signature) WHERE signature IS NOT NULL;
 CREATE INDEX attempt_undecided ON attempt (workflow, job) WHERE undecided IS NOT NULL;
 
 CREATE TABLE judgement (
