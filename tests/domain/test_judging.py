@@ -24,7 +24,9 @@ def test_a_word_or_a_document_is_an_answer(text: str, answer: str, reason: str) 
     assert parse_answer(text) == Judgement(answer, reason)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", " ", "maybe", "retrying", "{", '{"answer": 1}', "[]", '{"answer": "retry", "reason": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", " ", "maybe", "retrying", "{", '{"answer": 1}', "[]", '{"answer": "retry", "reason": 3}']
+)
 def test_anything_else_is_none(text: str) -> None:
     with pytest.raises(BadValue):
         parse_answer(text)

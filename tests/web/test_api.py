@@ -121,7 +121,15 @@ def test_every_write_records_who_made_it(full: FullProject, writer: Caller) -> N
     assert full.ask("attempts", "show", str(attempt["id"]))["by_hand"]["by"] == "laptop"
     assert writer.post(f"/reruns/{completed}/undo", None).document["rerun"] == completed
     events = [one for one in full.ask("events", "list")["events"] if one["detail"].get("by") == "laptop"]
-    assert [one["kind"] for one in events][-7:] == ["held", "released", "canceled", "rerun", "undone", "rerun", "undone"]
+    assert [one["kind"] for one in events][-7:] == [
+        "held",
+        "released",
+        "canceled",
+        "rerun",
+        "undone",
+        "rerun",
+        "undone",
+    ]
     assert "by laptop" in full.rekindle("events", "list").stdout
 
 
