@@ -21,7 +21,9 @@ from stores import new_store_url
 SPEC = """
 name: judged
 jobs:
-  a: {run: "echo x >> ran; test $(wc -l < ran) -ge 3 || exit 3", judge: "echo x >> asked; sleep 0.3; echo retry; echo x >> answered"}
+  a:
+    run: "echo x >> ran; test $(wc -l < ran) -ge 3 || exit 3"
+    judge: "echo x >> asked; sleep 0.3; echo retry; echo x >> answered"
   after: {needs: [a], run: "true"}
 """
 
