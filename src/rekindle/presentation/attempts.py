@@ -143,8 +143,13 @@ def notes(one: Attempt, retry: Reason | None) -> list[str]:
     found += ["modified"] if one.overrides is not None else []
     found += ["partial"] if one.partial else []
     found += ["by hand"] if one.completed_by is not None else []
-    found += [text] if (text := undecided(one)) else []
+    found += short_undecided(one)
     return found
+
+
+def short_undecided(one: Attempt | None) -> list[str]:
+    """Return what the failure of an attempt waits for, as notes of a list: `held: unknown failure`."""
+    return [text.partition(";")[0]] if (text := undecided(one)) else []
 
 
 def undecided(one: Attempt | None) -> str:

@@ -17,7 +17,7 @@ def job_notes(row: JobRow) -> list[str]:
     """Return notes beside a job of a list: whether it is held, when its retry starts, its verdict."""
     job = row.job
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
-    notes += [text] if (text := attempts.undecided(row.attempt)) else []
+    notes += attempts.short_undecided(row.attempt)
     notes += [f"retry at {words.short_time(job.next.not_before)}"] if job.next.not_before is not None else []
     notes += ["after the end of attempts that it would disturb"] if row.awaits else []
     notes += ["retired"] if job.retired else []

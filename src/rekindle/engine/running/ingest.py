@@ -171,8 +171,8 @@ def ingest(
     found = decide_failures(archive, [one for one in ends if one[1].job not in decided], now, exists, errors)
     result.retries, result.not_retried, result.asked = len(found.retried), found.not_retried, bool(found.asked)
     result.requeued = repeated | set(found.retried)
-    undecided = repeated | interrupted | found.open
-    failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
+    decided |= found.open
+    failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in decided]
     archive.queue.move(archive.queue.gave_up(failed))
     # `rerun_lost` decides later whether lost jobs and those that were cut off run again
     if not interrupted and any(known.canaries_open for _, known in ends):

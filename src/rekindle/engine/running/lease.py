@@ -100,9 +100,11 @@ class PeerWatch:
         """Return descriptors that become readable when a peer ends."""
         return list(self._handles.values())
 
-    def concerned(self, claims: Claims | None, *, busy: bool) -> bool:
-        """Return whether peers can claim jobs that this runner left, or have nothing to wait for any more."""
-        return bool(self.peers) and (claims is None or claims.left or not (claims.work or busy))
+    def idle_peers(self, archive: Snapshot, claims: Claims | None, busy: bool) -> list[int]:
+        """Return the runners with free slots, if peers can claim jobs that this runner left, or have nothing to wait
+        for any more."""
+        concerned = claims is None or claims.left or not (claims.work or busy)
+        return archive.runners.with_free_slots() if self.peers and concerned else []
 
     def dead_peers(self, registered: Iterable[Runner], now: float) -> list[Runner]:
         """Check all peers among the registered runners. Return the dead ones whose orphans no living runner has

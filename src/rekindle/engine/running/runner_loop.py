@@ -173,11 +173,7 @@ class RunnerLoop:
                 candidates = archive.reuse_candidates.listing(self._scope.workflow, 1)
                 claims = None if self._stopping else self._claim(archive, scope, now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
-                peers = (
-                    archive.runners.with_free_slots()
-                    if ends and self._peer_watch.concerned(claims, busy=self._dispatcher.busy)
-                    else []
-                )
+                peers = self._peer_watch.idle_peers(archive, claims, self._dispatcher.busy) if ends else []
                 break
             alone = True
             paths.look()
