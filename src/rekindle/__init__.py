@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.domain.states import Cause, State
     from rekindle.domain.verdicts import Status
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import (
         AcceptedChanges,
         AppliedRerun,
@@ -84,6 +85,7 @@ __all__ = [
     "CancelResult",
     "Cause",
     "Client",
+    "CompletedByHand",
     "Event",
     "Explanation",
     "FailureGroup",
@@ -167,6 +169,7 @@ _MODULES = {
     "Cause": "rekindle.domain.states",
     "State": "rekindle.domain.states",
     "AcceptedChanges": "rekindle.api",
+    "CompletedByHand": "rekindle.api",
     "AppliedRerun": "rekindle.api",
     "CancelResult": "rekindle.api",
     "HoldResult": "rekindle.api",

@@ -23,6 +23,7 @@ EXPORTED = {
     "CancelResult",
     "Cause",
     "Client",
+    "CompletedByHand",
     "Event",
     "Explanation",
     "FailureGroup",

@@ -40,6 +40,7 @@ CALLS = {
     "restart": "client.restart(workflow)",
     "reset": "client.reset(jobs)",
     "accept": "client.accept(jobs)",
+    "complete": "client.complete(jobs)",
     "undo": "client.undo()",
     "reruns list": "client.reruns.list()",
     "reruns show": "client.reruns.show(rerun)",

@@ -98,6 +98,9 @@ COMMANDS = {
     "accept": Entry(
         "rekindle.cli.commands.reset:accept", "Accept the changes of a SELECTION, so that it is not stale."
     ),
+    "complete": Entry(
+        "rekindle.cli.commands.complete:complete", "Record a SELECTION as completed, with results from elsewhere."
+    ),
     "apply": Entry("rekindle.cli.commands.rerun:apply", "Apply a plan that `rerun --save-plan` saved."),
     "undo": Entry("rekindle.cli.commands.reruns:undo", "Undo a rerun."),
     "reruns": Entry("rekindle.cli.commands.reruns:reruns", "List and show the reruns that were applied."),

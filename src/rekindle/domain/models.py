@@ -97,6 +97,8 @@ class Attempt(NamedTuple):
     shared: bool = False  # its folder may be shared: never remove it
     left_running: LeftRunning | None = None
     pruned_by: int | None = None  # the prune that removed its content; None: it is kept
+    completed_by: int | None = None  # the rerun with which a person recorded it; None: it was executed
+    undecided: str | None = None  # of a failed attempt, what it waits for (see domain.judging); None: it is decided
 
 
 class Job(NamedTuple):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.judgements import Judgements
+    from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
     from rekindle.store.queue import Queue, ReuseCandidates
@@ -81,6 +83,8 @@ REPOSITORIES = {
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
+    "manual_attempts": "manual_attempts:ManualAttempts",
+    "judgements": "judgements:Judgements",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -120,6 +124,8 @@ class Snapshot:
     hooks: Hooks
     retention: Retention
     temporary_outputs: TemporaryOutputs
+    manual_attempts: ManualAttempts
+    judgements: Judgements
 
     def __init__(self, database: Database) -> None:
         self._db = database

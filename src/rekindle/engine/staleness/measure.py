@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -191,6 +191,17 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
         """Return a predicate: a named file existed and is compared."""
         return lambda was: was.digest != ABSENT and self._compared(one, was)
 
+    @property
+    def jobs(self) -> list[int]:
+        """The jobs of the attempts."""
+        return [one.subject.job for one in self._measures]
+
+    def declared_outputs(self, job: int) -> Mapping[str, str]:
+        """Return the absolute paths of the outputs that a job declares now, by name. Requires measures of
+        `measure_jobs`."""
+        paths = next(one.paths for one in self._measures if one.subject.job == job)
+        return {} if paths is None else paths[1]
+
     def bases(self, contents: FileContents, jobs: Collection[int]) -> dict[int, Baseline]:
         """Return, by job, the basis that its attempt would be measured by if the present were accepted for all of
         `jobs` at once. Requires measures made with `whole`."""
@@ -231,7 +242,22 @@ def measure_attempts(
     `environment` is used to look up outer variables. With `whole`, everything that a Basis needs is read too. Only
     attempts that have ended can be measured.
     """
-    subjects = archive.staleness.subjects(attempts.values())
+    return _measure(archive, archive.staleness.subjects(attempts.values()), environment, whole=whole)
+
+
+def measure_jobs(
+    archive: Snapshot, jobs: Collection[int], folders: Mapping[int, str], environment: Mapping[str, str]
+) -> AttemptMeasures:
+    """Read from the store what attempts of these jobs would depend on now, with everything that a Basis needs.
+    `folders`: by job, the folder that the attempt would run in, where it is not the project's."""
+    subjects = archive.staleness.subjects_of_jobs(jobs)
+    subjects = [replace(one, folder=folders.get(one.job)) for one in subjects]
+    return _measure(archive, subjects, environment, whole=True)
+
+
+def _measure(
+    archive: Snapshot, subjects: Sequence[MeasuredAttempt], environment: Mapping[str, str], *, whole: bool
+) -> AttemptMeasures:
     ids = [one.attempt for one in subjects]
     accepted = archive.fingerprints.accepted(ids)
     definitions = AttemptDefinitions(archive, subjects, accepted)
@@ -306,7 +332,7 @@ def _measure_attempt(
     implicit_now: tuple[FileContent, ...] | None = None
     if not made.now.body.implicit_inputs:
         implicit = ()
-    elif whole and made.reasons:
+    elif whole and (made.reasons or recorded is None):
         implicit_now = definitions.named(one, made.now, definitions.binding(one))
     paths = None
     patterns: Mapping[str, str] = {}
@@ -479,7 +505,8 @@ def _some(reason: Reason | None) -> tuple[Reason, ...]:
 
 def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: VariableDigests) -> FileFingerprints:
     """Return the present as a worker would record it."""
-    names = {*one.prints.env} if not one.made.reasons else values_used(one.made.now.body).outer
+    recorded = one.prints is not NO_PRINTS and not one.made.reasons
+    names = {*one.prints.env} if recorded else values_used(one.made.now.body).outer
     env = {name: variables.digest(name) for name in sorted(names)}
     implicit = tuple(
         replace(contents.sets[pattern_request(each)], name=each.name, named=each.named)

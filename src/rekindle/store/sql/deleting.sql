@@ -57,6 +57,10 @@ DELETE FROM fan_out WHERE attempt IN {own_attempts};
 -- The steps of its attempts.
 DELETE FROM step WHERE attempt IN {own_attempts};
 
+-- name: delete_judgements
+-- The questions that its judges were asked.
+DELETE FROM judgement WHERE workflow = :workflow;
+
 -- name: delete_attempts
 -- Its attempts.
 DELETE FROM attempt WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
