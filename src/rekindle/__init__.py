@@ -54,7 +54,14 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
-    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
+    from rekindle.presentation.comparison_values import (
+        AttemptDiff,
+        Lineage,
+        Reproduction,
+        RunComparison,
+        VerifiedJob,
+        WorkflowDiff,
+    )
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -106,6 +113,7 @@ __all__ = [
     "ReattachResult",
     "Refused",
     "RekindleError",
+    "Reproduction",
     "Rerun",
     "RerunDetails",
     "RerunPlan",
@@ -130,6 +138,7 @@ __all__ = [
     "UndoRefused",
     "UndoneRerun",
     "UsageError",
+    "VerifiedJob",
     "WorkReport",
     "Workflow",
     "WorkflowDetails",
@@ -184,7 +193,9 @@ _MODULES = {
     "PruneReport": "rekindle.presentation.batch_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
+    "Reproduction": "rekindle.presentation.comparison_values",
     "RunComparison": "rekindle.presentation.comparison_values",
+    "VerifiedJob": "rekindle.presentation.comparison_values",
     "StoreCheck": "rekindle.presentation.batch_values",
     "StoredWorkflow": "rekindle.presentation.batch_values",
     "Token": "rekindle.presentation.batch_values",

@@ -32,6 +32,8 @@ CALLS = {
     "failures": "client.failures()",
     "flaky": "client.flaky()",
     "lineage": "client.lineage(path)",
+    "reproduce": "client.reproduce(attempt)",
+    "verify": "client.verify(jobs)",
     "why": "client.why(jobs)",
     "rerun": "client.plan_rerun(jobs)",
     "apply": "client.apply(client.plans.load(path))",

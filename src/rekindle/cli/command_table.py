@@ -83,6 +83,10 @@ COMMANDS = {
     "failures": Entry("rekindle.cli.commands.failures:failures", "Group failed attempts by their error."),
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
+    "reproduce": Entry(
+        "rekindle.cli.commands.reproduce:reproduce", "Run one attempt again in a folder of its own, or step into it."
+    ),
+    "verify": Entry("rekindle.cli.commands.reproduce:verify", "Check whether completed jobs come out the same again."),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(
