@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import Reason
     from rekindle.engine.reproduction.compare import ComparedOutput, ComparedRun, EndDifference, FirstDifference
     from rekindle.engine.reproduction.reproduce import PreparedReproduction, Reproduction
+    from rekindle.engine.reproduction.scratch import Scratch
     from rekindle.engine.reproduction.stepping import StepCommand
     from rekindle.engine.reproduction.verify import Verification, VerifiedJob
 
@@ -33,8 +34,14 @@ def drift_lines(prepared: PreparedReproduction) -> Iterator[str]:
         yield "differs today, and is given as it was:"
         yield from (f"  {_restored(reason)}" for reason in drift.restored)
     yield from (f"note: {one_line(note)}" for note in prepared.notes)
-    if not (drift.reasons or drift.restored) and one.prints.inputs:
+    if not (drift.reasons or drift.restored) and (one.prints.inputs or one.code is not None):
         yield "what it read and ran with is as it was"
+
+
+def folder_line(scratch: Scratch) -> str:
+    """Return where an attempt is made again."""
+    others = f" (with {words.plural(scratch.brought, 'other small file')} of the project)" if scratch.brought else ""
+    return f"folder {scratch.folder}{others}"
 
 
 def drift_text(prepared: PreparedReproduction) -> str:

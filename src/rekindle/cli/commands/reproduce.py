@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Literal
@@ -80,19 +81,20 @@ def reproduce(
         engine.check_may_run(prepared)
     position = stepping.choose_step(one, step, subtask)
     item = None if subtask is None else stepping.find_subtask(one, position, subtask)
+    if mode in ("shell", "pdb"):
+        _check_item(one, position, item)
     _say(f"attempt {attempt} of {words.one_line(one.job.name)}, workflow {words.one_line(one.workflow)}", as_json)
     for line in reproductions.drift_lines(prepared):
         _say(line, as_json)
     if mode in ("run", "pdb") and prepared.drift.reasons:
         _confirm(prepared, yes, as_json)
     scratch = engine.lay_out_folder(prepared, into)
-    _say(f"folder {scratch.folder}", as_json)
+    _say(reproductions.folder_line(scratch), as_json)
     if mode == "print":
         _print_steps(prepared, scratch, position, item, chosen=step is not None, as_json=as_json)
         return
     if mode != "run":
         assignment = stepping.run_steps_before(one, scratch, position, engine.never)
-        _check_item(one, position, item)
         _open(mode, stepping.step_command(scratch, assignment, position, item))
         return
     found = engine.reproduce(prepared, scratch, step=position, subtask=subtask)
@@ -172,6 +174,7 @@ def _open(mode: Mode, command: StepCommand) -> None:
         argv = [os.environ.get("SHELL") or "/bin/sh"]
         click.echo(f"step {command.step}: {command.command_line}", err=True)
         click.echo("`exit` leaves the shell", err=True)
+    signal.signal(signal.SIGINT, lambda *_: None)  # it is for what runs in the terminal
     try:
         subprocess.run(argv, cwd=command.directory, env=command.environment, check=False)
     except OSError as error:

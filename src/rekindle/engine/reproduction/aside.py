@@ -100,7 +100,9 @@ def only_subtask(
     assert each is not None, "the caller has chosen a fan-out"
     items = tuple(from_json(one.item) for one in known)
     steps[position] = replace(steps[position], each=replace(each, glob=None, run=None, call=None, items=items))
-    others = tuple(KnownSubtask(one.index, one.item, one.index != index, one.attempts - 1, one.result) for one in known)
+    others = tuple(
+        KnownSubtask(one.index, one.item, one.index != index, max(one.attempts - 1, 0), one.result) for one in known
+    )
     fan_out = FanOut(position, assignment.attempt, (index,), others)
     return replace(task, steps=tuple(steps), outputs={}), replace(assignment, start_step=position, fan_outs=(fan_out,))
 

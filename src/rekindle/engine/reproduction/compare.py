@@ -56,7 +56,7 @@ class ComparedOutput(msgspec.Struct, frozen=True):
 class EndDifference(msgspec.Struct, frozen=True):
     """A field in which two ends differ."""
 
-    field: str  # state, cause, exit_code, signal, result, verdict
+    field: str  # state, cause, exit_code, signal, error (the type of an exception), result, verdict
     before: Any
     after: Any
     first: FirstDifference | None = None
@@ -92,14 +92,17 @@ def compare_subtasks(was: Subtask, now: SubtaskEnd) -> ComparedRun:
 
 
 def _end_differences(was: Attempt | Subtask, now: AttemptEnd | SubtaskEnd) -> Iterator[EndDifference]:
+    kinds = [failure.type if (failure := getattr(side, "failure", None)) else None for side in (was, now)]
     pairs: list[tuple[str, Any, Any]] = [
         ("state", was.state.label, now.state.label),
         ("cause", was.cause, now.cause),
         ("exit_code", was.exit_code, now.exit_code),
         ("signal", was.signal, now.signal),
+        ("error", kinds[0], kinds[1]),
     ]
     for field, before, after in pairs:
-        if before != after:
+        unrecorded = field == "exit_code" and before is None and not now.exit_code  # of an imported attempt, or a call
+        if before != after and not unrecorded:
             yield EndDifference(field, before, after)
     if was.result != now.result:
         before, after = (None if text is None else json.loads(text) for text in (was.result, now.result))

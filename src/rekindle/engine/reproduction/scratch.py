@@ -22,11 +22,12 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import Refused
+from rekindle.domain.texts.patterns import glob_base
 from rekindle.engine.reproduction.recorded import with_token
 from rekindle.files.file_patterns import matching_files
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, TaskTemplate
-from rekindle.journal.trees import copy_file
+from rekindle.journal.trees import copy_file, copy_tree
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import FileContent
@@ -80,11 +81,11 @@ def make_folder(attempt: int, into: str | None) -> str:
     folder = os.path.abspath(into)  # noqa: PTH100 - the path as it was typed
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        held = next(os.scandir(folder), None)
+        held = min(os.listdir(folder), default=None)  # noqa: PTH208 - a name
     except OSError as error:
         raise Refused(f"{into} cannot be used: {error.strerror}", hint="name a folder that can be made") from error
     if held is not None:
-        raise Refused(f"{into} is not empty: it has {held.name}", hint="name another folder, or a new one")
+        raise Refused(f"{into} is not empty: it has {held}", hint="name another folder, or a new one")
     return os.path.realpath(folder)
 
 
@@ -127,7 +128,8 @@ class _Places:
 
     def __init__(self, one: RecordedAttempt, drift: Drift, folder: str) -> None:
         project = one.task.directory
-        paths = [each.path for each in drift.sources] + [each.path for each in one.prints.outputs]
+        paths = [root for each in drift.sources if (root := _root(one, each.path)) is not None]
+        paths += [each.path for each in one.prints.outputs]
         relative = [os.path.normpath(Path(project, text)) for text in _texts(one) if not text.startswith("/")]
         beside = [path for path in relative if path in paths and not _inside(path, project)]
         self.top = os.path.commonpath([project, *map(os.path.dirname, beside)]) if beside else project
@@ -141,6 +143,15 @@ class _Places:
     def of(self, path: str) -> str:
         """Return the place of an absolute path."""
         return _replace_roots(path, self.moved)
+
+
+def _root(one: RecordedAttempt, path: str) -> str | None:
+    """Return the path to replace by its place: that of a file, or the folder of a pattern. None: a pattern in a command
+    is no path that another text holds."""
+    was = _recorded(one, path)
+    if was is None or was.matched is None:
+        return path
+    return None if was.implicit else glob_base(path, was.matched.pattern)
 
 
 def _texts(one: RecordedAttempt) -> Iterator[str]:
@@ -178,6 +189,9 @@ def _with_roots(value: Any, moved: Mapping[str, str], kind: Any) -> Any:
 
 def _copy_all(one: RecordedAttempt, drift: Drift, places: _Places) -> int:
     """Copy what the attempt recorded, then the small files of its project. Return the number of these."""
+    for folder in _python_environments(one):
+        Path(places.of(folder)).parent.mkdir(parents=True, exist_ok=True)
+        copy_tree(folder, places.of(folder), lambda _: None)
     for each in drift.sources:
         for source, path in _files_of(one, each):
             _copy(source, places.of(path), each.excluded)
@@ -197,6 +211,17 @@ def _copy_all(one: RecordedAttempt, drift: Drift, places: _Places) -> int:
         if Path(output.path).parent.is_dir():
             Path(places.of(output.path)).parent.mkdir(parents=True, exist_ok=True)
     return brought
+
+
+def _python_environments(one: RecordedAttempt) -> Iterator[str]:
+    """Yield the virtual environments in the project from which a command names a program."""
+    project = Path(one.task.directory)
+    found = set()
+    for each in one.prints.inputs:
+        if each.named == "program":
+            around = [folder for folder in Path(each.path).parents if folder.is_relative_to(project)]
+            found |= {str(folder) for folder in around if (folder / "pyvenv.cfg").is_file()}
+    yield from sorted(found)
 
 
 def _files_of(one: RecordedAttempt, each: SourceFile) -> Iterator[tuple[str, str]]:
