@@ -41,6 +41,7 @@ script imports, or its settings."""
 MOST_SMALL_FILES = 10_000
 
 _LEFT_OUT = {".rekindle", ".git", ".hg", ".svn", "__pycache__", "node_modules", ".tox", ".venv", ".mypy_cache"}
+_MARK = "rekindle/attempt"  # the file by which a scratch folder is known
 _PYTHON_CACHE = "PYTHONPYCACHEPREFIX"
 _SEARCH_PATHS = ("PYTHONPATH",)
 
@@ -115,6 +116,7 @@ def lay_out(one: RecordedAttempt, drift: Drift, folder: str, environment: Mappin
     )
     for name in ("attempt", "rekindle"):
         Path(folder, name).mkdir(exist_ok=True)
+    Path(folder, _MARK).write_text(f"{one.attempt.id}\n", encoding="utf-8")
     variables = dict(environment)
     variables.update(
         {name: _replace_roots(text, places.moved) for name in _SEARCH_PATHS if (text := variables.get(name))}
@@ -248,7 +250,8 @@ def _small_files(project: str, skip: Collection[str], places: _Places) -> Iterat
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
             continue  # nobody could have read from it
-        if folder != project and any(entry.name == "pyvenv.cfg" for entry in entries):
+        names = {entry.name for entry in entries}
+        if folder != project and ("pyvenv.cfg" in names or Path(folder, _MARK).is_file()):
             continue
         Path(places.of(folder)).mkdir(parents=True, exist_ok=True)
         for entry in entries:
