@@ -84,9 +84,13 @@ COMMANDS = {
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
     "reproduce": Entry(
-        "rekindle.cli.commands.reproduce:reproduce", "Run one attempt again in a folder of its own, or step into it."
+        "rekindle.cli.commands.reproduce:reproduce",
+        "Run one attempt again in a folder of its own, and compare how it ends.",
     ),
-    "verify": Entry("rekindle.cli.commands.reproduce:verify", "Check whether completed jobs come out the same again."),
+    "verify": Entry(
+        "rekindle.cli.commands.reproduce:verify",
+        "Run completed jobs of a SELECTION again in folders of their own, and compare their outputs and results.",
+    ),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(
