@@ -55,8 +55,15 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
-    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.forecast_values import Forecast
+    from rekindle.presentation.comparison_values import (
+        AttemptDiff,
+        Lineage,
+        Reproduction,
+        RunComparison,
+        VerifiedJob,
+        WorkflowDiff,
+    )
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -110,6 +117,7 @@ __all__ = [
     "ReattachResult",
     "Refused",
     "RekindleError",
+    "Reproduction",
     "Rerun",
     "RerunDetails",
     "RerunPlan",
@@ -134,6 +142,7 @@ __all__ = [
     "UndoRefused",
     "UndoneRerun",
     "UsageError",
+    "VerifiedJob",
     "WorkReport",
     "Workflow",
     "WorkflowDetails",
@@ -189,7 +198,9 @@ _MODULES = {
     "PruneReport": "rekindle.presentation.batch_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
+    "Reproduction": "rekindle.presentation.comparison_values",
     "RunComparison": "rekindle.presentation.comparison_values",
+    "VerifiedJob": "rekindle.presentation.comparison_values",
     "StoreCheck": "rekindle.presentation.batch_values",
     "StoredWorkflow": "rekindle.presentation.batch_values",
     "Token": "rekindle.presentation.batch_values",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from rekindle.api import arguments, shown_plans
 from rekindle.api.hints import python_hints
-from rekindle.api.reader import Reader
+from rekindle.api.reproducer import Reproducer
 from rekindle.api.workflow import run_definition
 from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.errors import PlanRefused, UsageError
@@ -57,7 +57,7 @@ shown_plans.resolve_annotations()
 
 
 @python_hints
-class Client(Reader):
+class Client(Reproducer):
     """A store, and what the command line does with it. Use it as a context manager, or close it.
 
     Calls about one noun are together: `client.workflows.list()`, `client.jobs(…)`, `client.attempts.diff(a, b)`,

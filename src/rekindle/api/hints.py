@@ -33,6 +33,8 @@ CALLS = {
     "flaky": "client.flaky()",
     "lineage": "client.lineage(path)",
     "forecast": "client.forecast()",
+    "reproduce": "client.reproduce(attempt)",
+    "verify": "client.verify(jobs)",
     "why": "client.why(jobs)",
     "rerun": "client.plan_rerun(jobs)",
     "apply": "client.apply(client.plans.load(path))",

@@ -86,6 +86,14 @@ COMMANDS = {
     "forecast": Entry(
         "rekindle.cli.commands.forecast:forecast", "Show when unfinished jobs will be done, and which decide it."
     ),
+    "reproduce": Entry(
+        "rekindle.cli.commands.reproduce:reproduce",
+        "Run one attempt again in a folder of its own, and compare how it ends.",
+    ),
+    "verify": Entry(
+        "rekindle.cli.commands.reproduce:verify",
+        "Run completed jobs of a SELECTION again in folders of their own, and compare their outputs and results.",
+    ),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(

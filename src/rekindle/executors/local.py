@@ -8,7 +8,7 @@ import select
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -31,9 +31,12 @@ class LocalExecutor:
     name = "local"
     supply = POOL_SUPPLY
 
-    def __init__(self, store_folder: str, python: str = sys.executable) -> None:
-        """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`."""
-        self._store, self._python = store_folder, python
+    def __init__(
+        self, store_folder: str, python: str = sys.executable, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`.
+        `environment`: the workers' variables; None: those of this process."""
+        self._store, self._python, self._environment = store_folder, python, environment
         self._workers: dict[str, WorkerProcess] = {}
         self._failed_start: str | None = None  # how a worker ended before it opened its journal
         self._gone: list[WorkerGone] = []
@@ -49,7 +52,8 @@ class LocalExecutor:
                 self._failed_start,
                 hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
             )
-        worker = WorkerProcess(name or new_worker_name(), self._store, self._wake_writer, self._python)
+        name, environment = name or new_worker_name(), os.environ if self._environment is None else self._environment
+        worker = WorkerProcess(name, self._store, self._wake_writer, self._python, environment)
         self._workers[worker.info.name] = worker
         return worker.info
 

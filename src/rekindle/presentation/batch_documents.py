@@ -14,7 +14,7 @@ from rekindle.presentation import documents, revisions
 if TYPE_CHECKING:
     from rekindle.domain.batches.backtest import SimulatedRound
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
-    from rekindle.domain.batches.flakiness import Flakiness
+    from rekindle.domain.batches.flakiness import Flakiness, Verification
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
     from rekindle.domain.models import FailureGroup, PartialOfFailure
     from rekindle.domain.rerun.plan import RerunRecord
@@ -89,7 +89,12 @@ def _flaky_job(one: Flakiness, row: JobRow) -> dict[str, Any]:
             for way in one.signatures
         ],
         "hosts": [{"host": on.host, "passes": on.passes, "failures": on.failures} for on in one.hosts],
+        "verified": None if one.verified is None else _verified(one.verified),
     }
+
+
+def _verified(one: Verification) -> dict[str, Any]:
+    return {"attempt": one.attempt, "at": documents.iso(one.at), "outcome": one.outcome, **one.detail}
 
 
 def planned_rerun(found: PlannedRerun, applied: AppliedRerun | None = None) -> dict[str, Any]:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rekindle.store.supervisions import Supervisions
     from rekindle.store.temporary_outputs import TemporaryOutputs
     from rekindle.store.tokens import Tokens
+    from rekindle.store.verifications import Verifications
     from rekindle.store.workflows import Workflows
 
 PARTS = 16
@@ -85,11 +86,12 @@ REPOSITORIES = {
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
     "manual_attempts": "manual_attempts:ManualAttempts",
     "judgements": "judgements:Judgements",
+    "verifications": "verifications:Verifications",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
 
-_READ_FIRST = ("retention", "temporary_outputs")
+_READ_FIRST = ("retention", "temporary_outputs", "verifications")
 """Repositories that few commands use, and that these read, so that they are imported, before they write."""
 
 
@@ -126,6 +128,7 @@ class Snapshot:
     temporary_outputs: TemporaryOutputs
     manual_attempts: ManualAttempts
     judgements: Judgements
+    verifications: Verifications
 
     def __init__(self, database: Database) -> None:
         self._db = database

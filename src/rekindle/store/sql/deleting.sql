@@ -33,6 +33,10 @@ WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 -- What is recorded of its temporary outputs.
 DELETE FROM temporary_output WHERE attempt IN {own_attempts};
 
+-- name: delete_verifications
+-- The verifications of its attempts.
+DELETE FROM verification WHERE attempt IN {own_attempts};
+
 -- name: delete_fingerprints
 -- Its fingerprints.
 DELETE FROM fingerprint WHERE attempt IN {own_attempts};
