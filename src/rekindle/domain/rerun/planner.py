@@ -305,11 +305,11 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         """Return the attempt that may be reused instead of running. Jobs that always run, and jobs whose actions are
         rolled back, have none."""
         if view.id in self.rollback.freed:
-            return view.next.reuse_candidate
+            return view.next.reuse_candidate or None
         if view.id not in self.reached.reusable or view.runs_whenever or view.id in self._rolled_back:
             return None
         if view.attempt is None:
-            return view.next.reuse_candidate
+            return view.next.reuse_candidate or None
         return view.attempt.id if view.attempt.state is State.COMPLETED else None
 
     def _next_attempt(self, view: JobView, resolved: ResolvedRequest | None) -> NextAttempt:

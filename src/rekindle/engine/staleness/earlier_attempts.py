@@ -1,0 +1,176 @@
+"""Find the completed attempts of all workflows that may complete jobs instead of running them, and compare them with the
+present.
+
+Rows are read in a snapshot (`offer_reuse` in a transaction, `EarlierAttempts`), files outside of one. Attempts and jobs
+are matched by their identities (`domain.changes.identities`), so that what is compared is mostly equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints, FileRecord
+from rekindle.domain.changes.identities import TemplateIdentity, may_be_reused
+from rekindle.domain.changes.staleness import Assessment
+from rekindle.domain.rerun.plan import Reason
+from rekindle.engine.dynamic_actions import parameter_changes
+from rekindle.engine.staleness.measure import AttemptMeasures, measure_subjects
+from rekindle.store.templates import encode_template
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import ReusableAttempt
+    from rekindle.engine.staleness.contents import ContentRequests, FileContents
+    from rekindle.store.archive import Snapshot, Transaction
+
+MOST_EARLIER = 8
+"""Attempts, the newest ones, that are compared for one job."""
+
+
+def find_earlier(archive: Snapshot, jobs: Collection[int], most: int = MOST_EARLIER) -> dict[int, list[ReusableAttempt]]:
+    """Return, by job, the attempts that have the identity of its next attempt, the newest first; of the job itself, or
+    of jobs of any workflow that share what they make. Jobs whose parameters actions have changed have none."""
+    if not jobs or not archive.reuse_candidates.has_reusable():
+        return {}
+    definitions = archive.reuse_candidates.definitions(jobs)
+    changed = parameter_changes(archive, [one.job for one in definitions])
+    templates = archive.staleness.templates({one.template for one in definitions})
+    known: dict[tuple[int, int, int], TemplateIdentity] = {}
+    identities: dict[int, int] = {}
+    for one in definitions:
+        key = one.workflow, one.revision, one.template
+        if key not in known:
+            params = archive.workflows.params(one.workflow, one.revision)
+            known[key] = TemplateIdentity(templates[one.template], params)
+        identity = known[key].of(one.job, one.binding, one.overrides)
+        if identity is not None and one.job not in changed:
+            identities[one.job] = identity
+    found = archive.reuse_candidates.reusable(set(identities.values()), most)
+    return {job: found[identity] for job, identity in identities.items() if identity in found}
+
+
+def offer_reuse(archive: Transaction, workflow: int) -> int:
+    """Let the jobs of a workflow that are to run be completed by an earlier attempt, if the store has one that may. Return
+    how many. Jobs that a person asked to run, and those that are retried, run."""
+    if not archive.reuse_candidates.has_reusable():
+        return 0
+    templates = [number for number, template in archive.workflows.templates(workflow) if may_be_reused(template)]
+    unstarted = archive.reuse_candidates.unstarted(workflow, templates) if templates else {}
+    offered = {job: unstarted[job] for job in find_earlier(archive, unstarted.keys(), 1)}
+    archive.reuse_candidates.offer(offered)
+    return len(offered)
+
+
+class EarlierAttempt(msgspec.Struct, frozen=True):
+    """What the comparison of an attempt with a job came to. Without reasons the attempt completes the job; `prints`: what
+    it recorded, at the paths of the job."""
+
+    attempt: int
+    reasons: tuple[Reason, ...]
+    comparable: bool
+    prints: FileFingerprints | None
+
+
+class EarlierAttempts:
+    """The attempts that may complete some jobs: read from the store at once, and compared in rounds, the newest attempt of
+    each job first."""
+
+    def __init__(self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str]) -> None:
+        found = find_earlier(archive, jobs)
+        self._rounds = [
+            _Round(archive, pairs, environment) for pairs in _rounds({job: [*map(_id, some)] for job, some in found.items()})
+        ]
+
+    def compare(
+        self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
+    ) -> dict[int, EarlierAttempt]:
+        """Return, by job, the newest attempt that equals the present, else the newest. `read` reads files."""
+        found: dict[int, EarlierAttempt] = {}
+        for one in self._rounds:
+            if any(job not in found or found[job].reasons for job in one.pairs):
+                for job, compared in one.compare(read).items():
+                    if job not in found or (found[job].reasons and not compared.reasons):
+                        found[job] = compared
+        return found
+
+
+def _id(one: ReusableAttempt) -> int:
+    return one.id
+
+
+def _rounds(found: Mapping[int, Sequence[int]]) -> Iterable[dict[int, int]]:
+    """Yield (job to attempt) until each attempt of each job was yielded: no attempt twice in a round, since comparisons
+    are by attempt."""
+    left = {job: list(attempts) for job, attempts in found.items()}
+    while left:
+        taken: dict[int, int] = {}
+        for job, attempts in left.items():
+            if attempts[0] not in taken:
+                taken[attempts.pop(0)] = job
+        yield {job: attempt for attempt, job in taken.items()}
+        left = {job: attempts for job, attempts in left.items() if attempts}
+
+
+class _Round:
+    """Pairs of a job and an attempt that may complete it, with what the store knows of both."""
+
+    def __init__(self, archive: Snapshot, pairs: Mapping[int, int], environment: Mapping[str, str]) -> None:
+        subjects = archive.staleness.candidates(pairs)
+        recorded = archive.fingerprints.files([one.attempt for one in subjects])
+        gone = {one.attempt for one in archive.temporary_outputs.removed_of([one.attempt for one in subjects])}
+        folders = {
+            number: found.directory
+            for number in {each for one in subjects for each in (one.workflow, one.made_in)}
+            if (found := archive.workflows.find(number)) is not None
+        }
+        templates = archive.staleness.templates({one.template for one in subjects})
+        kept, prints = [], {}
+        for one in subjects:
+            before, after = folders[one.made_in], folders[one.workflow]
+            texts = encode_template(templates[one.template]), one.binding, one.overrides or ""
+            if one.attempt in gone:
+                continue
+            if before != after and any(before in text for text in (*texts, *_params(archive, one.made_in, one.revision))):
+                continue  # absolute paths in texts are not those of another project
+            kept.append(one)
+            if one.attempt in recorded:
+                prints[one.attempt] = _moved(recorded[one.attempt], before, after)
+        self.pairs = {one.job: one.attempt for one in kept}
+        self._pure = {one.job for one in kept if templates[one.template].pure}
+        self._prints = prints
+        self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints)
+
+    def compare(
+        self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
+    ) -> dict[int, EarlierAttempt]:
+        """Return the comparisons by job."""
+        assessed = self._measures.assess(read(self._measures.requests, self._measures.known))
+        return {job: self._compared(one) for job, one in assessed.items()}
+
+    def _compared(self, one: Assessment) -> EarlierAttempt:
+        """Return a comparison. Another environment is a difference, but for jobs that are said to be pure."""
+        strict = one if one.job in self._pure else one.strict()
+        comparable = one.comparable or one.job in self._pure
+        return EarlierAttempt(one.attempt, strict.reasons, comparable, self._prints.get(one.attempt))
+
+
+def _params(archive: Snapshot, workflow: int, revision: int) -> Iterable[str]:
+    """Yield the texts among the parameters of a revision."""
+    yield str(archive.workflows.params(workflow, revision))
+
+
+def _moved(recorded: FileFingerprints, before: str, after: str) -> FileFingerprints:
+    """Return what an attempt in one project folder recorded as it would be in another one."""
+    if before == after:
+        return recorded
+    inside = f"{before}/"
+
+    def placed(contents: Iterable[FileContent]) -> tuple[FileContent, ...]:
+        return tuple(
+            replace(one, path=f"{after}/{one.path.removeprefix(inside)}") if one.path.startswith(inside) else one
+            for one in contents
+        )
+
+    return replace(recorded, inputs=placed(recorded.inputs), outputs=placed(recorded.outputs))
