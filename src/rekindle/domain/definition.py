@@ -133,7 +133,7 @@ class JobTemplate(msgspec.Struct, frozen=True):
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
     temporary: tuple[str, ...] = ()  # outputs that are removed once all jobs that need this one are done
-    pure: bool | None = None  # whether the result depends only on what is compared; None: as far as outputs are declared
+    pure: bool | None = None  # whether the result depends only on what is compared; None: if it has outputs
 
     @property
     def runs_whenever(self) -> bool:

@@ -98,6 +98,7 @@ class Attempt(NamedTuple):
     left_running: LeftRunning | None = None
     pruned_by: int | None = None  # the prune that removed its content; None: it is kept
     reused_from: int | None = None  # the attempt that completed it without running; 0: it was deleted
+    reused_workflow: str | None = None  # that attempt's workflow, if it is another one
 
 
 class Job(NamedTuple):
@@ -238,8 +239,8 @@ class ReadyJob(msgspec.Struct, frozen=True):
 
 
 class ReuseCandidate(msgspec.Struct, frozen=True):
-    """A ready job for which an earlier attempt (ANY_EARLIER: all that have its identity) must be checked for reuse before
-    the job is claimed."""
+    """A ready job for which an earlier attempt (ANY_EARLIER: all that have its identity) must be checked for reuse
+    before the job is claimed."""
 
     id: int
     workflow: int

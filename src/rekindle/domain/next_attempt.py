@@ -29,7 +29,7 @@ class NextAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
     repeats: int = 0  # how many more times the job runs after the live, or next, attempt
     # the rerun since which plain reruns use the resume point; in a plan, 0 is the rerun that applies the plan
     keep_recovery: int | None = None
-    # a COMPLETED attempt that is reused if its fingerprint still matches; ANY_EARLIER: one that is found when it is ready
+    # a COMPLETED attempt that is reused if its fingerprint still matches; ANY_EARLIER: found when the job is ready
     reuse_candidate: int | None = None
 
     def with_attempt(self, found: int, put: int) -> NextAttempt:

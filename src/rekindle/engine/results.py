@@ -384,6 +384,7 @@ class WorkOptions(msgspec.Struct, frozen=True):
     claim_for: float | None = None
     allocation: Allocation | None = None
     retries_at_most: int | None = None  # by retry policies, of all jobs together, in this run
+    reuse: bool = True  # False: no job is completed by an earlier attempt
 
 
 class Progress(msgspec.Struct, frozen=True):

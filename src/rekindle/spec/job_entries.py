@@ -81,10 +81,11 @@ JOB_KEYS = (
     "labels",
     "quarantine",
     "manual",
+    "pure",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "pure"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -113,6 +114,7 @@ class Defaults(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""
+    pure: bool | None = None
 
 
 class JobDraft(msgspec.Struct, frozen=True):
@@ -148,6 +150,7 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         labels=_labels(found.get("labels"), problems),
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
+        pure=_pure(found, None, problems),
     )
 
 
@@ -193,6 +196,7 @@ def read_job_entry(
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
         temporary=outputs.temporary,
+        pure=_pure(job, base.pure, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return JobDraft(
@@ -237,6 +241,10 @@ def _stale_on(found: MappingNode, base: tuple[str, ...], problems: Problems) -> 
 
 def _inherited_bool(key: str, found: MappingNode, base: bool, problems: Problems) -> bool:
     return yes_or_no(found.get(key), f"`{key}`", problems) if key in found.entries else base
+
+
+def _pure(found: MappingNode, base: bool | None, problems: Problems) -> bool | None:
+    return yes_or_no(found.get("pure"), "`pure`", problems) if "pure" in found.entries else base
 
 
 def _workdir(found: MappingNode, base: Workdir, problems: Problems) -> Workdir:

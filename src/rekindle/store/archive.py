@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rekindle.store.queue import Queue
     from rekindle.store.reruns import Reruns
     from rekindle.store.retention import Retention
+    from rekindle.store.reuse import ReuseCandidates
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions

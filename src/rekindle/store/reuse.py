@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.models import JobDefinition, ReusableAttempt, ReuseCandidate, ReusedAttempt, ReuseSource
 from rekindle.domain.next_attempt import ANY_EARLIER, NextAttempt
+from rekindle.store.derived import extend_spans
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import expect
 from rekindle.store.rows import next_attempt_of, next_attempt_text
@@ -74,7 +75,8 @@ class ReuseCandidates:
         to run, each with what its next attempt does."""
         rows = self._db.rows(SQL["unstarted"], workflow=workflow, templates=as_set(templates))
         found = {job: next_attempt_of(text, self._db.paths) for job, text in rows}
-        return {job: following for job, following in found.items() if following == NextAttempt(overrides=following.overrides)}
+        plain = {job: NextAttempt(overrides=following.overrides) for job, following in found.items()}
+        return {job: following for job, following in found.items() if following == plain[job]}
 
     def offer(self, jobs: Mapping[int, NextAttempt]) -> None:
         """Have these jobs completed by an earlier attempt, if one is found when they are ready (version + 1)."""
@@ -90,6 +92,14 @@ class ReuseCandidates:
         rows = self._db.rows(SQL["sources"], attempts=as_set(attempts)) if attempts else []
         return {row[0]: ReuseSource(*row) for row in rows}
 
+    def reused_jobs(self, jobs: Collection[int]) -> list[int]:
+        """Return those of these jobs whose live attempt stands for another one."""
+        return [job for (job,) in self._db.rows(SQL["reused_jobs"], jobs=as_set(jobs))]
+
+    def reused_jobs(self, jobs: Collection[int]) -> list[int]:
+        """Return those of these jobs whose live attempt stands for another one."""
+        return [job for (job,) in self._db.rows(SQL["reused_jobs"], jobs=as_set(jobs))]
+
     def complete(self, reused: Sequence[ReusedAttempt], now: float) -> None:
         """Give jobs an attempt of their own that stands for another one. `Queue.move` changes the jobs."""
         if not reused:
@@ -100,3 +110,4 @@ class ReuseCandidates:
         self._db.change_each(SQL["reuse_steps"], [(one.id, one.source) for one in reused])
         jobs = [(one.id, one.job) for one in reused]
         self._db.change_each(SQL["complete_by_reuse"], jobs, partial(expect, wanted=len(jobs), what="completed"))
+        extend_spans(self._db, [one.id for one in reused])

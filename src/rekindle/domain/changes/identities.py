@@ -1,18 +1,20 @@
 """Identities: one number for everything in the definition of a job that matters to its result.
 
-Attempts with the identity of a job are those that may be reused for it. Files, code and the results of other jobs do not
-count here: they are compared when a job with such an attempt is ready."""
+Attempts with the identity of a job are those that may be reused for it. Files, code and the results of other jobs do
+not count here: they are compared when a job with such an attempt is ready."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.changes.staleness import FilledTemplate, definition_text, values_used
 from rekindle.domain.changes.template_uses import step_texts
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.overrides import decode_overrides
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
 
 
 def may_be_reused(template: JobTemplate) -> bool:

@@ -2,10 +2,11 @@
 
 If the candidate, the newest attempt of the job, still has the job's fingerprint, it becomes live again and the job is
 completed without running. Otherwise, the attempts of all workflows that have the job's identity are compared; one of
-these completes the job through an attempt of the job's own, which stands for it (`reused_from`). The store's side is gathered in a snapshot, files are read in a thread outside of any transaction, and
-the results are written with the runner's next iteration, for the jobs that have not changed meanwhile. Nothing is
-written before: a runner that dies during a check leaves the jobs to the next one, and two runners may check the same
-jobs.
+these completes the job through an attempt of the job's own, which stands for it (`reused_from`).
+
+The store's side is gathered in a snapshot, files are read in a thread outside of any transaction, and the results are
+written with the runner's next iteration, for the jobs that have not changed meanwhile. Nothing is written before: a
+runner that dies during a check leaves the jobs to the next one, and two runners may check the same jobs.
 """
 
 from __future__ import annotations
@@ -189,7 +190,8 @@ class _Candidates:
 
 
 def _from_earlier(own: CheckedJob, found: EarlierAttempt) -> CheckedJob:
-    """Return a job that an earlier attempt completes, or runs: for the reasons against its own candidate, if it has one."""
+    """Return a job that an earlier attempt completes, or that runs, for the reasons against its own candidate if it
+    has one."""
     job = own.job
     if not found.reasons and found.comparable:
         return CheckedJob(job, source=found.attempt, own=found.attempt == job.newest, prints=found.prints)
@@ -199,8 +201,8 @@ def _from_earlier(own: CheckedJob, found: EarlierAttempt) -> CheckedJob:
 
 
 def write(archive: Transaction, store: str, checked: Sequence[CheckedJob], now: float, exists: Exists) -> None:
-    """Complete the jobs that an attempt completes, release the jobs that need them, and let the others run. `store`: its
-    folder. None of the jobs may have changed since its check."""
+    """Complete the jobs that an attempt completes, release the jobs that need them, and let the others run. `store`:
+    its folder. None of the jobs may have changed since its check."""
     if not checked:
         return
     reused = {one.job.id: one for one in checked if one.source is not None}
@@ -219,7 +221,11 @@ def write(archive: Transaction, store: str, checked: Sequence[CheckedJob], now: 
     for workflow in sorted({one.job.workflow for one in reused.values()}):
         some = [one for one in reused.values() if one.job.workflow == workflow]
         to_run = sum(one.job.workflow == workflow and one.job.id not in reused for one in checked)
-        detail: dict[str, Any] = {"jobs": len(some), "names": [one.job.name for one in some[:EVENT_NAMES]], "to_run": to_run}
+        detail: dict[str, Any] = {
+            "jobs": len(some),
+            "names": [one.job.name for one in some[:EVENT_NAMES]],
+            "to_run": to_run,
+        }
         if others := [one for one in some if not one.own]:
             detail["reused_from"] = {one.job.name: one.source for one in others[:EVENT_NAMES]}
             detail["workflows"] = sorted({sources[one.source or 0].workflow for one in others})
@@ -228,9 +234,7 @@ def write(archive: Transaction, store: str, checked: Sequence[CheckedJob], now: 
         resolve_canaries(archive, now, exists)
 
 
-def _record(
-    one: CheckedJob, reused: Collection[int], sources: Mapping[int, ReuseSource], now: float
-) -> dict[str, Any]:
+def _record(one: CheckedJob, reused: Collection[int], sources: Mapping[int, ReuseSource], now: float) -> dict[str, Any]:
     """Return what is recorded of a check with the rerun that reset the job."""
     if one.job.id not in reused:
         reasons = [{"kind": reason.kind.value, **reason.detail} for reason in one.reasons]

@@ -85,7 +85,15 @@ class AttemptDefinitions:
     def of(self, one: MeasuredAttempt) -> DefinitionComparison:
         """Compare the definition of an attempt with that of its job's next attempt."""
         plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
-        key = (one.workflow, one.made_in, one.template, one.revision, one.template_now, one.overrides, one.overrides_now)
+        key = (
+            one.workflow,
+            one.made_in,
+            one.template,
+            one.revision,
+            one.template_now,
+            one.overrides,
+            one.overrides_now,
+        )
         if not plain or one.pinned_to is not None or one.binding != one.binding_now:
             return self._compared(one)
         found = self._known.get(key)
@@ -105,9 +113,9 @@ class AttemptDefinitions:
         if modified == NO_OVERRIDES or one.pinned_to is None or one.attempt != one.live:
             return modified
         (then, _), (now, _) = self._then(one), self._now(one)
-        return modified.without(outdated_overrides(modified, self._spec(one, then), self._spec(one, now)))
+        return modified.without(outdated_overrides(modified, self._spec(then), self._spec(now)))
 
-    def _spec(self, one: MeasuredAttempt, made: DefinitionVersion) -> SpecValues:
+    def _spec(self, made: DefinitionVersion) -> SpecValues:
         return SpecValues(made.body, self._params_of(made.workflow, made.revision))
 
     def paths(

@@ -1,7 +1,7 @@
-"""Find the completed attempts of all workflows that may complete jobs instead of running them, and compare them with the
-present.
+"""Find the completed attempts of all workflows that may complete jobs instead of running them, and compare them with
+the present.
 
-Rows are read in a snapshot (`offer_reuse` in a transaction, `EarlierAttempts`), files outside of one. Attempts and jobs
+Rows are read in a snapshot, files outside of one. Attempts and jobs
 are matched by their identities (`domain.changes.identities`), so that what is compared is mostly equal."""
 
 from __future__ import annotations
@@ -13,23 +13,28 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints, FileRecord
-from rekindle.domain.changes.identities import TemplateIdentity, may_be_reused
-from rekindle.domain.changes.staleness import Assessment
+from rekindle.domain.changes.identities import TemplateIdentity
 from rekindle.domain.rerun.plan import Reason
 from rekindle.engine.dynamic_actions import parameter_changes
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_subjects
+from rekindle.journal.encoding import to_json
 from rekindle.store.templates import encode_template
 
 if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import MeasuredAttempt
+    from rekindle.domain.changes.staleness import Assessment
+    from rekindle.domain.definition import JobTemplate
     from rekindle.domain.models import ReusableAttempt
     from rekindle.engine.staleness.contents import ContentRequests, FileContents
-    from rekindle.store.archive import Snapshot, Transaction
+    from rekindle.store.archive import Snapshot
 
 MOST_EARLIER = 8
 """Attempts, the newest ones, that are compared for one job."""
 
 
-def find_earlier(archive: Snapshot, jobs: Collection[int], most: int = MOST_EARLIER) -> dict[int, list[ReusableAttempt]]:
+def find_earlier(
+    archive: Snapshot, jobs: Collection[int], most: int = MOST_EARLIER
+) -> dict[int, list[ReusableAttempt]]:
     """Return, by job, the attempts that have the identity of its next attempt, the newest first; of the job itself, or
     of jobs of any workflow that share what they make. Jobs whose parameters actions have changed have none."""
     if not jobs or not archive.reuse_candidates.has_reusable():
@@ -51,21 +56,9 @@ def find_earlier(archive: Snapshot, jobs: Collection[int], most: int = MOST_EARL
     return {job: found[identity] for job, identity in identities.items() if identity in found}
 
 
-def offer_reuse(archive: Transaction, workflow: int) -> int:
-    """Let the jobs of a workflow that are to run be completed by an earlier attempt, if the store has one that may. Return
-    how many. Jobs that a person asked to run, and those that are retried, run."""
-    if not archive.reuse_candidates.has_reusable():
-        return 0
-    templates = [number for number, template in archive.workflows.templates(workflow) if may_be_reused(template)]
-    unstarted = archive.reuse_candidates.unstarted(workflow, templates) if templates else {}
-    offered = {job: unstarted[job] for job in find_earlier(archive, unstarted.keys(), 1)}
-    archive.reuse_candidates.offer(offered)
-    return len(offered)
-
-
 class EarlierAttempt(msgspec.Struct, frozen=True):
-    """What the comparison of an attempt with a job came to. Without reasons the attempt completes the job; `prints`: what
-    it recorded, at the paths of the job."""
+    """What the comparison of an attempt with a job came to. Without reasons the attempt completes the job; `prints`:
+    what it recorded, at the paths of the job."""
 
     attempt: int
     reasons: tuple[Reason, ...]
@@ -74,14 +67,13 @@ class EarlierAttempt(msgspec.Struct, frozen=True):
 
 
 class EarlierAttempts:
-    """The attempts that may complete some jobs: read from the store at once, and compared in rounds, the newest attempt of
-    each job first."""
+    """The attempts that may complete some jobs: read from the store at once, and compared in rounds, the newest attempt
+    of each job first."""
 
     def __init__(self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str]) -> None:
         found = find_earlier(archive, jobs)
-        self._rounds = [
-            _Round(archive, pairs, environment) for pairs in _rounds({job: [*map(_id, some)] for job, some in found.items()})
-        ]
+        attempts = {job: [one.id for one in some] for job, some in found.items()}
+        self._rounds = [_Round(archive, pairs, environment) for pairs in _rounds(attempts)]
 
     def compare(
         self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
@@ -94,10 +86,6 @@ class EarlierAttempts:
                     if job not in found or (found[job].reasons and not compared.reasons):
                         found[job] = compared
         return found
-
-
-def _id(one: ReusableAttempt) -> int:
-    return one.id
 
 
 def _rounds(found: Mapping[int, Sequence[int]]) -> Iterable[dict[int, int]]:
@@ -129,11 +117,8 @@ class _Round:
         kept, prints = [], {}
         for one in subjects:
             before, after = folders[one.made_in], folders[one.workflow]
-            texts = encode_template(templates[one.template]), one.binding, one.overrides or ""
-            if one.attempt in gone:
+            if one.attempt in gone or (before != after and _names(archive, templates[one.template], one, before)):
                 continue
-            if before != after and any(before in text for text in (*texts, *_params(archive, one.made_in, one.revision))):
-                continue  # absolute paths in texts are not those of another project
             kept.append(one)
             if one.attempt in recorded:
                 prints[one.attempt] = _moved(recorded[one.attempt], before, after)
@@ -156,9 +141,10 @@ class _Round:
         return EarlierAttempt(one.attempt, strict.reasons, comparable, self._prints.get(one.attempt))
 
 
-def _params(archive: Snapshot, workflow: int, revision: int) -> Iterable[str]:
-    """Yield the texts among the parameters of a revision."""
-    yield str(archive.workflows.params(workflow, revision))
+def _names(archive: Snapshot, template: JobTemplate, one: MeasuredAttempt, folder: str) -> bool:
+    """Return whether the definition of an attempt names a folder: what lies there is not in another project."""
+    params = to_json(archive.workflows.params(one.made_in, one.revision)).decode()
+    return any(folder in text for text in (encode_template(template), one.binding, one.overrides or "", params))
 
 
 def _moved(recorded: FileFingerprints, before: str, after: str) -> FileFingerprints:

@@ -214,8 +214,8 @@ def measure_subjects(
     whole: bool = False,
     prints: Mapping[int, FileFingerprints] | None = None,
 ) -> AttemptMeasures:
-    """Measure attempts beside jobs. With `prints`, the attempts may be of other jobs: these are what they recorded, at the
-    paths of the jobs, and jobs that they needed are those with the same names."""
+    """Measure attempts beside jobs. With `prints`, the attempts may be of other jobs: these are what they recorded, at
+    the paths of the jobs, and jobs that they needed are those with the same names."""
     ids, foreign = [one.attempt for one in subjects], prints is not None
     definitions = AttemptDefinitions(archive, subjects, accepted)
     needs = compare_needs(archive, subjects, accepted, definitions.templates, whole, by_name=foreign)

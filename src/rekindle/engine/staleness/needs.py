@@ -51,7 +51,7 @@ def compare_needs(
     parents: dict[int, list[int]] = {}
     for child, parent in archive.staleness.needs(one.job for one in subjects):
         parents.setdefault(child, []).append(parent)
-    recorded = archive.fingerprints.needed(one.attempt for one in subjects)
+    recorded: Mapping[int, Mapping[int, int]] = archive.fingerprints.needed(one.attempt for one in subjects)
     jobs = _needed_jobs(archive, {job for needed in parents.values() for job in needed})
     if by_name:
         recorded = _with_present_jobs(archive, subjects, recorded, parents, jobs)
@@ -89,7 +89,7 @@ def _with_present_jobs(
     """Return what attempts needed by the jobs that have the names of those now. Others are left."""
     others = {job for one in subjects for job in recorded.get(one.attempt, ()) if job not in parents.get(one.job, ())}
     names = {one.job: one.name for one in _needed_jobs(archive, others).values()}
-    found = {}
+    found: dict[int, Mapping[int, int]] = {}
     for one in subjects:
         now = {jobs[job].name: job for job in parents.get(one.job, ())}
         then = recorded.get(one.attempt, {})

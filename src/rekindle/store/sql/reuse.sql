@@ -82,6 +82,14 @@ UPDATE job SET next_attempt = :next_attempt, version = version + 1 WHERE id IN @
 SELECT attempt.id, attempt.number, workflow.name AS workflow, attempt.job
 FROM attempt JOIN workflow ON workflow.id = attempt.workflow WHERE attempt.id IN @attempts;
 
+-- name: reused_jobs
+-- Those of these jobs whose live attempt stands for another one.
+SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.reused_from IS NOT NULL AND job.id IN @jobs;
+
+-- name: reused_jobs
+-- Those of these jobs whose live attempt stands for another one.
+SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.reused_from IS NOT NULL AND job.id IN @jobs;
+
 -- name: insert_reused
 -- An attempt of a job that another one completes: nothing starts.
 -- distinct row: id, token, folder, now, job, source
