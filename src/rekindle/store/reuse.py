@@ -96,10 +96,6 @@ class ReuseCandidates:
         """Return those of these jobs whose live attempt stands for another one."""
         return [job for (job,) in self._db.rows(SQL["reused_jobs"], jobs=as_set(jobs))]
 
-    def reused_jobs(self, jobs: Collection[int]) -> list[int]:
-        """Return those of these jobs whose live attempt stands for another one."""
-        return [job for (job,) in self._db.rows(SQL["reused_jobs"], jobs=as_set(jobs))]
-
     def complete(self, reused: Sequence[ReusedAttempt], now: float) -> None:
         """Give jobs an attempt of their own that stands for another one. `Queue.move` changes the jobs."""
         if not reused:

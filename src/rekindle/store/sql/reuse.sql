@@ -86,10 +86,6 @@ FROM attempt JOIN workflow ON workflow.id = attempt.workflow WHERE attempt.id IN
 -- Those of these jobs whose live attempt stands for another one.
 SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.reused_from IS NOT NULL AND job.id IN @jobs;
 
--- name: reused_jobs
--- Those of these jobs whose live attempt stands for another one.
-SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.reused_from IS NOT NULL AND job.id IN @jobs;
-
 -- name: insert_reused
 -- An attempt of a job that another one completes: nothing starts.
 -- distinct row: id, token, folder, now, job, source
