@@ -30,7 +30,7 @@ WHERE job.id IN @jobs AND job.state = 1 AND job.held IS NULL AND job.retired = 0
 -- The candidate becomes the live attempt.
 -- row: attempt, job
 UPDATE job SET attempt = :attempt, next_attempt = nullif(json_remove(next_attempt, '$.reuse_candidate'), '{}')
-WHERE id = :job AND reuse_candidate = :attempt AND attempt IS NULL;
+WHERE id = :job AND reuse_candidate IN (:attempt, 0) AND attempt IS NULL;
 
 -- name: unarchive_attempts
 -- Attempts that are live again.
