@@ -133,6 +133,7 @@ class JobTemplate(msgspec.Struct, frozen=True):
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
     temporary: tuple[str, ...] = ()  # outputs that are removed once all jobs that need this one are done
+    cache: bool = False  # keep the outputs of completed attempts in the content store
 
     @property
     def runs_whenever(self) -> bool:

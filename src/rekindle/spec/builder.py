@@ -95,6 +95,7 @@ class Workflow:
         labels: Mapping[str, str] | None = None,
         quarantine: Mapping[str, Any] | None = None,
         manual: Mapping[str, str] | None = None,
+        cache: bool | None = None,
     ) -> JobHandle:
         # its docstring, which is longer than the function, is _JOB
         keys = {key: value for key, value in locals().items() if key not in ("self", "name")}
@@ -168,6 +169,7 @@ Args:
     labels: Words to select it by, such as `{"team": "optics"}`.
     quarantine: Failures do not count until a day: `{"until": "2030-01-31", "why": "fails on slow machines"}`.
     manual: `{"rerun": "forbidden", "reason": "it pays the invoices"}`: the job runs at most once.
+    cache: Whether the outputs of completed attempts are kept in the content store.
 
 Returns:
     A handle, for `needs` of other jobs.

@@ -81,10 +81,11 @@ JOB_KEYS = (
     "labels",
     "quarantine",
     "manual",
+    "cache",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -113,6 +114,7 @@ class Defaults(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""
+    cache: bool = False
 
 
 class JobDraft(msgspec.Struct, frozen=True):
@@ -148,6 +150,7 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         labels=_labels(found.get("labels"), problems),
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
+        cache=_inherited_bool("cache", found, False, problems),
     )
 
 
@@ -193,6 +196,7 @@ def read_job_entry(
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
         temporary=outputs.temporary,
+        cache=_inherited_bool("cache", job, base.cache, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return JobDraft(
