@@ -92,6 +92,7 @@ def _read_entries(
         partial=base.partial,
         labels=base.labels,
         rerun_forbidden=base.rerun_forbidden,
+        cache=base.cache,
         pure=base.pure,
     )
     drafts, unknown = [], set()

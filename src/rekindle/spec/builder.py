@@ -95,6 +95,7 @@ class Workflow:
         labels: Mapping[str, str] | None = None,
         quarantine: Mapping[str, Any] | None = None,
         manual: Mapping[str, str] | None = None,
+        cache: bool | None = None,
         pure: bool | None = None,
     ) -> JobHandle:
         # its docstring, which is longer than the function, is _JOB
@@ -169,6 +170,7 @@ Args:
     labels: Words to select it by, such as `{"team": "optics"}`.
     quarantine: Failures do not count until a day: `{"until": "2030-01-31", "why": "fails on slow machines"}`.
     manual: `{"rerun": "forbidden", "reason": "it pays the invoices"}`: the job runs at most once.
+    cache: Whether the outputs of completed attempts are kept in the content store.
     pure: Whether its result depends only on what is compared. False: no earlier attempt is reused for it. True: also
         where it declares no outputs. None: where it declares outputs.
 

@@ -81,11 +81,12 @@ JOB_KEYS = (
     "labels",
     "quarantine",
     "manual",
+    "cache",
     "pure",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "pure"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache", "pure"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -114,6 +115,7 @@ class Defaults(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""
+    cache: bool = False
     pure: bool | None = None
 
 
@@ -150,6 +152,7 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         labels=_labels(found.get("labels"), problems),
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
+        cache=_inherited_bool("cache", found, False, problems),
         pure=_pure(found, None, problems),
     )
 
@@ -196,6 +199,7 @@ def read_job_entry(
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
         temporary=outputs.temporary,
+        cache=_inherited_bool("cache", job, base.cache, problems),
         pure=_pure(job, base.pure, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))

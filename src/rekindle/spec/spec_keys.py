@@ -364,6 +364,13 @@ _SETTING_KEYS = (
         "manual: {rerun: forbidden, reason: it pays the invoices}",
         {"$ref": "#/$defs/manual"},
     ),
+    SpecKey(
+        *("cache", _JOB_OR_DEFAULTS, "true or false", "false"),
+        "Keep the outputs of completed attempts in the content store, so that they can be put back instead of made "
+        "again. `REKINDLE_CACHE_SIZE` bounds it.",
+        "cache: true",
+        BOOLEAN,
+    ),
 )
 
 _HOOK_SCHEMA = {"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": SCALAR}]}

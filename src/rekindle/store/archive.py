@@ -26,6 +26,7 @@ from rekindle.store.stored_paths import StoredPaths
 if TYPE_CHECKING:
     from rekindle.store.assessments import Assessments
     from rekindle.store.attempts import Attempts, Subtasks
+    from rekindle.store.cached_outputs import CachedOutputRows
     from rekindle.store.canaries import Canaries
     from rekindle.store.database import Listener
     from rekindle.store.documents import Documents
@@ -80,6 +81,7 @@ REPOSITORIES = {
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
+    "cached_outputs": "cached_outputs:CachedOutputRows",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -118,6 +120,7 @@ class Snapshot:
     hooks: Hooks
     retention: Retention
     temporary_outputs: TemporaryOutputs
+    cached_outputs: CachedOutputRows
 
     def __init__(self, database: Database) -> None:
         self._db = database

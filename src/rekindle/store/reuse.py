@@ -92,6 +92,10 @@ class ReuseCandidates:
         rows = self._db.rows(SQL["sources"], attempts=as_set(attempts)) if attempts else []
         return {row[0]: ReuseSource(*row) for row in rows}
 
+    def completed(self, jobs: Collection[int]) -> list[tuple[int, int]]:
+        """Return (attempt, job) of the completed attempts of these jobs, by attempt."""
+        return [(attempt, job) for attempt, job in self._db.rows(SQL["completed"], jobs=as_set(jobs))]
+
     def reused_jobs(self, jobs: Collection[int]) -> list[int]:
         """Return those of these jobs whose live attempt stands for another one."""
         return [job for (job,) in self._db.rows(SQL["reused_jobs"], jobs=as_set(jobs))]

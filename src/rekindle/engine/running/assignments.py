@@ -142,6 +142,7 @@ class TaskTemplates:
             partial=now.partial,
             gpus=now.resources.gpus,
             options=now.resources.options,
+            cache=now.cache,
         )
 
 

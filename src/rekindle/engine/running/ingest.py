@@ -164,6 +164,7 @@ def ingest(
     if completed:
         archive.queue.move(archive.queue.completed(completed))
     result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
+    result.warnings += _record_cached(archive, sorted_records, ends, now)
     interrupted = result.lost | result.cut_off
     decided = repeated | interrupted
     retried = _retry(archive, [one for one in ends if one[1].job not in decided], now, exists, errors, result)
@@ -248,6 +249,27 @@ def _record_slow_patterns(
             warnings.append(
                 f"{known.name}: the pattern {pattern!r:.200} of `retry: error:` takes too long, and counts as not found"
             )
+    return warnings
+
+
+def _record_cached(
+    archive: Transaction, records: _SortedRecords, ends: Sequence[tuple[AttemptEnd, AttemptJobState]], now: float
+) -> list[str]:
+    """Record the attempts whose outputs are in the content store, and return warnings about those that could not be
+    kept. Such an attempt has completed all the same."""
+    kept, warnings = {}, []
+    for ending, known in ends:
+        cached = records.ends[ending.attempt].cached
+        if cached is None or ending.state is not State.COMPLETED:
+            continue
+        if not cached.problem:
+            kept[ending.attempt] = cached, now
+            continue
+        detail = {"job": known.job, "attempt": ending.attempt, "why": cached.problem}
+        archive.events.add(now, "not_cached", known.workflow, detail)
+        warnings.append(f"{known.name}: its outputs are not in the cache: {cached.problem:.300}")
+    if kept:
+        archive.cached_outputs.put(kept)
     return warnings
 
 

@@ -24,7 +24,9 @@ from rekindle.domain.next_attempt import ANY_EARLIER
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.canaries import resolve_canaries
+from rekindle.engine.retention.cache import record_restores
 from rekindle.journal.paths import attempt_folder
+from rekindle.journal.restored_outputs import RestoreProblem, restore
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,7 +58,8 @@ class CheckedJob(msgspec.Struct, frozen=True):
 
 class _CheckedBatch(msgspec.Struct, frozen=True):
     jobs: Sequence[CheckedJob]
-    files: Sequence[FileRecord]
+    files: Sequence[FileRecord] = ()
+    restores: Mapping[int, RestoreProblem | None] = msgspec.field(default_factory=dict)  # by attempt
 
 
 class ReuseChecker:
@@ -96,7 +99,9 @@ class ReuseChecker:
             jobs = archive.reuse_candidates.listing(self._workflow, BATCH_JOBS)
             if not jobs:
                 return
-            candidates = _Candidates(archive, jobs, self._environment) if self._reuse else None
+            candidates = (
+                _Candidates(archive, self._session.store.folder, jobs, self._environment) if self._reuse else None
+            )
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -111,6 +116,7 @@ class ReuseChecker:
             return 0
         batch = self._future.result()
         archive.fingerprints.remember_files(batch.files)
+        record_restores(archive, batch.restores, now)
         unchanged = archive.reuse_candidates.unchanged([one.job for one in batch.jobs])
         checked = [one for one in batch.jobs if one.job.id in unchanged]
         write(archive, self._session.store.folder, checked, now, exists)
@@ -129,11 +135,11 @@ class ReuseChecker:
 
     def _check(self, jobs: Sequence[ReuseCandidate], candidates: _Candidates | None) -> _CheckedBatch:
         if candidates is None:
-            return _CheckedBatch([CheckedJob(job) for job in jobs], ())
+            return _CheckedBatch([CheckedJob(job) for job in jobs])
         try:
             return candidates.check(self._raise_if_closed)
         except OSError:  # a disk fails: the jobs run, and their attempts report the error
-            return _CheckedBatch([CheckedJob(job, (Reason(ReasonKind.UNKNOWN),)) for job in jobs], ())
+            return _CheckedBatch([CheckedJob(job, (Reason(ReasonKind.UNKNOWN),)) for job in jobs])
 
     def _raise_if_closed(self, *_: int) -> None:
         if self._closed.is_set():
@@ -147,7 +153,9 @@ class _Closed(Exception):
 class _Candidates:
     """What the store knows of the attempts that may complete some jobs."""
 
-    def __init__(self, archive: Snapshot, jobs: Sequence[ReuseCandidate], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, archive: Snapshot, store: str, jobs: Sequence[ReuseCandidate], environment: Mapping[str, str]
+    ) -> None:
         from rekindle.engine.staleness.earlier_attempts import EarlierAttempts
         from rekindle.engine.staleness.measure import measure_attempts
 
@@ -156,10 +164,11 @@ class _Candidates:
         self._own = measure_attempts(archive, named, environment)
         self._removed = {one.attempt for one in archive.temporary_outputs.removed_of(list(named.values()))}
         self._earlier = EarlierAttempts(archive, [job.id for job in jobs], environment)
-        self._seen: list[FileRecord] = []
+        self._store, self._seen = store, list[FileRecord]()
+        self._restores: dict[int, RestoreProblem | None] = {}
 
     def check(self, going_on: Callable[..., None]) -> _CheckedBatch:
-        """Compare the candidates with the present. Raise OSError if a file cannot be read."""
+        """Compare the candidates with the present, and restore outputs. Raise OSError if a file cannot be read."""
         from rekindle.engine.staleness.contents import ContentReader
 
         reader = ContentReader(going_on)
@@ -171,12 +180,33 @@ class _Candidates:
 
         assessed = self._own.assess(read(self._own.requests, self._own.known))
         own = {job.id: self._checked(job, assessed.get(job.id)) for job in self._jobs}
-        earlier = {} if all(one.source for one in own.values()) else self._earlier.compare(read)
-        checked = [
-            found if found.source is not None or job.id not in earlier else _from_earlier(found, earlier[job.id])
-            for job, found in ((job, own[job.id]) for job in self._jobs)
-        ]
-        return _CheckedBatch(checked, self._seen)
+        wanted = any(one.source is None for one in own.values())
+        earlier = self._earlier.compare(read) if wanted else {}
+        checked = []
+        for job in self._jobs:
+            found = own[job.id]
+            if found.source is None and job.id in earlier:
+                found = self._from_earlier(found, earlier[job.id], going_on)
+            checked.append(found)
+        return _CheckedBatch(checked, self._seen, self._restores)
+
+    def _from_earlier(
+        self, own: CheckedJob, found: Sequence[EarlierAttempt], going_on: Callable[..., None]
+    ) -> CheckedJob:
+        """Return a job that an earlier attempt completes, as it is or once its outputs are restored; or that runs, for
+        the reasons against its own candidate, if it has one."""
+        job = own.job
+        for one in (found[-1], *found[:-1]):  # the last one may equal the present
+            if not one.comparable or (one.reasons and not one.targets):
+                continue
+            if one.reasons:
+                problem = self._restores[one.attempt] = restore(self._store, one.attempt, one.targets, going_on)
+                if problem is not None:
+                    continue
+            return CheckedJob(job, (), one.attempt, one.attempt == job.newest, one.prints)
+        if job.reuse_candidate != ANY_EARLIER:
+            return own
+        return CheckedJob(job, found[0].reasons or (Reason(ReasonKind.UNKNOWN),))
 
     def _checked(self, job: ReuseCandidate, found: Assessment | None) -> CheckedJob:
         """Return a job with its own candidate, or the reasons against it."""
@@ -187,17 +217,6 @@ class _Candidates:
         if job.reuse_candidate in self._removed:  # jobs below may need its temporary outputs
             return CheckedJob(job, (Reason(ReasonKind.TEMPORARY),))
         return CheckedJob(job, source=job.reuse_candidate, own=True)
-
-
-def _from_earlier(own: CheckedJob, found: EarlierAttempt) -> CheckedJob:
-    """Return a job that an earlier attempt completes, or that runs, for the reasons against its own candidate if it
-    has one."""
-    job = own.job
-    if not found.reasons and found.comparable:
-        return CheckedJob(job, source=found.attempt, own=found.attempt == job.newest, prints=found.prints)
-    if job.reuse_candidate != ANY_EARLIER:
-        return own
-    return CheckedJob(job, found.reasons or (Reason(ReasonKind.UNKNOWN),))
 
 
 def write(archive: Transaction, store: str, checked: Sequence[CheckedJob], now: float, exists: Exists) -> None:

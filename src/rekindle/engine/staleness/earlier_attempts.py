@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints, FileRecord
+from rekindle.domain.changes.fingerprints import ABSENT, FileContent, FileFingerprints, FileRecord
 from rekindle.domain.changes.identities import TemplateIdentity
-from rekindle.domain.rerun.plan import Reason
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.engine.dynamic_actions import parameter_changes
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_subjects
 from rekindle.journal.encoding import to_json
+from rekindle.journal.restored_outputs import RestoreTarget
 from rekindle.store.templates import encode_template
 
 if TYPE_CHECKING:
@@ -58,12 +59,14 @@ def find_earlier(
 
 class EarlierAttempt(msgspec.Struct, frozen=True):
     """What the comparison of an attempt with a job came to. Without reasons the attempt completes the job; `prints`:
-    what it recorded, at the paths of the job."""
+    what it recorded, at the paths of the job. `targets`: where its outputs are restored, if they are kept and are all
+    that differs."""
 
     attempt: int
     reasons: tuple[Reason, ...]
     comparable: bool
     prints: FileFingerprints | None
+    targets: tuple[RestoreTarget, ...] = ()
 
 
 class EarlierAttempts:
@@ -73,18 +76,23 @@ class EarlierAttempts:
     def __init__(self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str]) -> None:
         found = find_earlier(archive, jobs)
         attempts = {job: [one.id for one in some] for job, some in found.items()}
-        self._rounds = [_Round(archive, pairs, environment) for pairs in _rounds(attempts)]
+        every = {one.id: one.job for some in found.values() for one in some}
+        kept = archive.cached_outputs.kept(every.keys()) if every else set()
+        owners = {job: {job, *(one.job for one in some if one.id in kept)} for job, some in found.items()}
+        left = _outputs_left(archive, owners) if kept else {}
+        self._rounds = [_Round(archive, pairs, environment, kept, left) for pairs in _rounds(attempts)]
 
     def compare(
         self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
-    ) -> dict[int, EarlierAttempt]:
-        """Return, by job, the newest attempt that equals the present, else the newest. `read` reads files."""
-        found: dict[int, EarlierAttempt] = {}
+    ) -> dict[int, list[EarlierAttempt]]:
+        """Return, by job, the attempts that were compared, the newest first, up to the first that equals the present.
+        `read` reads files."""
+        found: dict[int, list[EarlierAttempt]] = {}
         for one in self._rounds:
-            if any(job not in found or found[job].reasons for job in one.pairs):
+            if any(job not in found or found[job][-1].reasons for job in one.pairs):
                 for job, compared in one.compare(read).items():
-                    if job not in found or (found[job].reasons and not compared.reasons):
-                        found[job] = compared
+                    if job not in found or found[job][-1].reasons:
+                        found.setdefault(job, []).append(compared)
         return found
 
 
@@ -101,10 +109,36 @@ def _rounds(found: Mapping[int, Sequence[int]]) -> Iterable[dict[int, int]]:
         left = {job: attempts for job, attempts in left.items() if attempts}
 
 
+OutputsLeft = Mapping[int, Mapping[str, Collection[str]]]
+"""By job: by path, the digests of the output after its attempts. ABSENT is one of them."""
+
+
+def _outputs_left(archive: Snapshot, owners: Mapping[int, Collection[int]]) -> OutputsLeft:
+    """Return what attempts of jobs have left at their outputs. `owners`: by job, the jobs whose attempts count."""
+    by_owner: dict[int, list[int]] = {}
+    for attempt, job in archive.reuse_candidates.completed({one for some in owners.values() for one in some}):
+        by_owner.setdefault(job, []).append(attempt)
+    prints = archive.fingerprints.files(attempt for some in by_owner.values() for attempt in some)
+    found: dict[int, dict[str, set[str]]] = {}
+    for job, some in owners.items():
+        left = found[job] = {}
+        for attempt in (each for one in some for each in by_owner.get(one, ())):
+            for output in prints[attempt].outputs if attempt in prints else ():
+                left.setdefault(output.path, {ABSENT}).add(output.digest)
+    return found
+
+
 class _Round:
     """Pairs of a job and an attempt that may complete it, with what the store knows of both."""
 
-    def __init__(self, archive: Snapshot, pairs: Mapping[int, int], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        archive: Snapshot,
+        pairs: Mapping[int, int],
+        environment: Mapping[str, str],
+        cached: Collection[int],
+        left: OutputsLeft,
+    ) -> None:
         subjects = archive.staleness.candidates(pairs)
         recorded = archive.fingerprints.files([one.attempt for one in subjects])
         gone = {one.attempt for one in archive.temporary_outputs.removed_of([one.attempt for one in subjects])}
@@ -124,7 +158,8 @@ class _Round:
                 prints[one.attempt] = _moved(recorded[one.attempt], before, after)
         self.pairs = {one.job: one.attempt for one in kept}
         self._pure = {one.job for one in kept if templates[one.template].pure}
-        self._prints = prints
+        self._prints, self._left = prints, left
+        self._roots = {one.job: folders[one.workflow] for one in kept if one.attempt in cached}
         self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints)
 
     def compare(
@@ -137,8 +172,23 @@ class _Round:
     def _compared(self, one: Assessment) -> EarlierAttempt:
         """Return a comparison. Another environment is a difference, but for jobs that are said to be pure."""
         strict = one if one.job in self._pure else one.strict()
-        comparable = one.comparable or one.job in self._pure
-        return EarlierAttempt(one.attempt, strict.reasons, comparable, self._prints.get(one.attempt))
+        comparable, prints = one.comparable or one.job in self._pure, self._prints.get(one.attempt)
+        return EarlierAttempt(one.attempt, strict.reasons, comparable, prints, self._targets(one.job, strict, prints))
+
+    def _targets(self, job: int, found: Assessment, prints: FileFingerprints | None) -> tuple[RestoreTarget, ...]:
+        """Return where the kept outputs of an attempt are restored; nowhere if something else differs, or an output
+        would be overwritten that no attempt of the job has left."""
+        if job not in self._roots or prints is None or not found.reasons:
+            return ()
+        present = {one.detail["path"]: one.detail["after"] or ABSENT for one in found.reasons}
+        if any(one.kind is not ReasonKind.OUTPUT for one in found.reasons) or not all(
+            digest in self._left[job].get(path, {ABSENT}) for path, digest in present.items()
+        ):
+            return ()
+        return tuple(
+            RestoreTarget(one.name, one.path, one.digest, self._roots[job], replaced=self._left[job].get(one.path, ()))
+            for one in prints.outputs
+        )
 
 
 def _names(archive: Snapshot, template: JobTemplate, one: MeasuredAttempt, folder: str) -> bool:

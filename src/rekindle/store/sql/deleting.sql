@@ -33,6 +33,10 @@ WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 -- What is recorded of its temporary outputs.
 DELETE FROM temporary_output WHERE attempt IN {own_attempts};
 
+-- name: delete_cached_outputs
+-- What is recorded of its kept outputs.
+DELETE FROM cached_output WHERE attempt IN {own_attempts};
+
 -- name: delete_fingerprints
 -- Its fingerprints.
 DELETE FROM fingerprint WHERE attempt IN {own_attempts};

@@ -95,6 +95,10 @@ DELETE FROM fan_out WHERE attempt IN @attempts;
 -- What they depended on.
 DELETE FROM fingerprint WHERE attempt IN @attempts;
 
+-- name: delete_cached
+-- That their outputs are kept.
+DELETE FROM cached_output WHERE attempt IN @attempts;
+
 -- name: delete_accepted
 -- What was accepted for them.
 DELETE FROM accepted WHERE attempt IN @attempts;

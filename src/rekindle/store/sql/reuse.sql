@@ -82,6 +82,10 @@ UPDATE job SET next_attempt = :next_attempt, version = version + 1 WHERE id IN @
 SELECT attempt.id, attempt.number, workflow.name AS workflow, attempt.job
 FROM attempt JOIN workflow ON workflow.id = attempt.workflow WHERE attempt.id IN @attempts;
 
+-- name: completed
+-- The completed attempts of jobs.
+SELECT id, job FROM attempt WHERE job IN @jobs AND state = 4 ORDER BY id;
+
 -- name: reused_jobs
 -- Those of these jobs whose live attempt stands for another one.
 SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.reused_from IS NOT NULL AND job.id IN @jobs;
