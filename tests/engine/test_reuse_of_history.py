@@ -10,7 +10,7 @@ import pytest
 from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.resubmit import apply_update, plan_update
 from rekindle.engine.results import WorkOptions
@@ -140,3 +140,47 @@ def test_a_selected_job_runs_and_undo_and_prune_hold(sweep):
     sweep.check()
     assert live(sweep, "train", 1).number == before.number + 1
     assert len(sweep.attempts("train")) == 4  # none is lost
+
+
+CACHED = """
+    name: NAME
+    params: {a: 1}
+    jobs:
+      train: {run: "echo train${params.a} >> ran; echo ${params.a} > model", outputs: {out: model}, cache: true}
+"""
+
+
+def contents(project):
+    """Return the files of the content store that have a content of the model."""
+    folder = project.folder / ".rekindle"
+    return [path for path in folder.rglob("*") if path.is_file() and path.read_bytes() in (b"1\n", b"2\n")]
+
+
+def test_an_overwritten_output_is_restored(project):
+    text = CACHED.replace("NAME", "sweep")
+    assert [update(project, text, a)[1] for a in (1, 2, 1, 2, 1)] == [["train1"], ["train2"], [], [], []]
+    assert (project.folder / "model").read_text() == "1\n"
+    (project.folder / "model").unlink()
+    assert update(project, text, 1)[1] == []
+    assert (project.folder / "model").read_text() == "1\n"
+
+
+def test_a_poisoned_content_is_found_and_never_restored(project):
+    text = CACHED.replace("NAME", "sweep")
+    update(project, text, 1)
+    update(project, text, 2)
+    for path in contents(project):
+        if path.read_bytes() == b"1\n":
+            path.chmod(0o600)
+            path.write_bytes(b"9\n")
+    assert update(project, text, 1)[1] == ["train1"]
+    assert (project.folder / "model").read_text() == "1\n"
+    kinds = [one.kind for one in workflow_queries.events(project.session)]
+    assert "cache_poisoned" in kinds
+
+
+def test_the_output_of_another_job_is_not_overwritten_by_a_restore(project):
+    update(project, CACHED.replace("NAME", "left"), 1)
+    update(project, CACHED.replace("NAME", "right"), 2, file="right.yaml")
+    assert update(project, CACHED.replace("NAME", "third"), 1, file="third.yaml")[1] == ["train1"]
+    assert update(project, CACHED.replace("NAME", "fourth"), 1, file="fourth.yaml")[1] == []
