@@ -382,7 +382,7 @@ class CacheCalls(_Calls):
         Args:
             workflow: Only of this workflow, by name or id.
             older_than: Those that were used longer ago: seconds, or a text such as "30d".
-            max_size: The least recently used ones, until the rest has at most this size: bytes, or a text such as "20G".
+            max_size: The least recently used ones, until the rest has this size: bytes, or a text such as "20G".
             dry_run: Remove nothing, and return what would be removed.
         """
         from rekindle.engine.retention import cache

@@ -134,6 +134,7 @@ class JobTemplate(msgspec.Struct, frozen=True):
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
     temporary: tuple[str, ...] = ()  # outputs that are removed once all jobs that need this one are done
     cache: bool = False  # keep the outputs of completed attempts in the content store
+    pure: bool | None = None  # whether the result depends only on what is compared; None: if it has outputs
 
     @property
     def runs_whenever(self) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
     from rekindle.domain.batches.flakiness import Flakiness
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
-    from rekindle.domain.models import FailureGroup, PartialOfFailure
+    from rekindle.domain.models import FailureGroup, PartialOfFailure, ReuseSource
     from rekindle.domain.rerun.plan import RerunRecord
     from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
@@ -230,3 +230,10 @@ def canary_choice(one: CanaryChoice) -> dict[str, Any]:
         "canaries": [job for job, _ in one.canaries],
         "waits": [job for job, _ in one.waits],
     }
+
+
+def reuses(found: Mapping[int, ReuseSource]) -> list[dict[str, Any]]:
+    """Return the earlier attempts that may complete jobs of a plan."""
+    return [
+        {"id": job, "attempt": one.id, "job": one.job, "workflow": one.workflow} for job, one in sorted(found.items())
+    ]

@@ -93,6 +93,7 @@ def _read_entries(
         labels=base.labels,
         rerun_forbidden=base.rerun_forbidden,
         cache=base.cache,
+        pure=base.pure,
     )
     drafts, unknown = [], set()
     for entry in entries:

@@ -96,6 +96,7 @@ class Workflow:
         quarantine: Mapping[str, Any] | None = None,
         manual: Mapping[str, str] | None = None,
         cache: bool | None = None,
+        pure: bool | None = None,
     ) -> JobHandle:
         # its docstring, which is longer than the function, is _JOB
         keys = {key: value for key, value in locals().items() if key not in ("self", "name")}
@@ -170,6 +171,8 @@ Args:
     quarantine: Failures do not count until a day: `{"until": "2030-01-31", "why": "fails on slow machines"}`.
     manual: `{"rerun": "forbidden", "reason": "it pays the invoices"}`: the job runs at most once.
     cache: Whether the outputs of completed attempts are kept in the content store.
+    pure: Whether its result depends only on what is compared. False: no earlier attempt is reused for it. True: also
+        where it declares no outputs. None: where it declares outputs.
 
 Returns:
     A handle, for `needs` of other jobs.

@@ -82,10 +82,11 @@ JOB_KEYS = (
     "quarantine",
     "manual",
     "cache",
+    "pure",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache", "pure"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -115,6 +116,7 @@ class Defaults(msgspec.Struct, frozen=True):
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""
     cache: bool = False
+    pure: bool | None = None
 
 
 class JobDraft(msgspec.Struct, frozen=True):
@@ -151,6 +153,7 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
         cache=_inherited_bool("cache", found, False, problems),
+        pure=_pure(found, None, problems),
     )
 
 
@@ -197,6 +200,7 @@ def read_job_entry(
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
         temporary=outputs.temporary,
         cache=_inherited_bool("cache", job, base.cache, problems),
+        pure=_pure(job, base.pure, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return JobDraft(
@@ -241,6 +245,10 @@ def _stale_on(found: MappingNode, base: tuple[str, ...], problems: Problems) -> 
 
 def _inherited_bool(key: str, found: MappingNode, base: bool, problems: Problems) -> bool:
     return yes_or_no(found.get(key), f"`{key}`", problems) if key in found.entries else base
+
+
+def _pure(found: MappingNode, base: bool | None, problems: Problems) -> bool | None:
+    return yes_or_no(found.get("pure"), "`pure`", problems) if "pure" in found.entries else base
 
 
 def _workdir(found: MappingNode, base: Workdir, problems: Problems) -> Workdir:

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from rekindle.store.jobs import Jobs
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
-    from rekindle.store.queue import Queue, ReuseCandidates
+    from rekindle.store.queue import Queue
     from rekindle.store.reruns import Reruns
     from rekindle.store.retention import Retention
+    from rekindle.store.reuse import ReuseCandidates
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
@@ -69,7 +70,7 @@ REPOSITORIES = {
     "fingerprints": "fingerprints:Fingerprints",
     "staleness": "fingerprints:StalenessInputs",
     "assessments": "assessments:Assessments",
-    "reuse_candidates": "queue:ReuseCandidates",
+    "reuse_candidates": "reuse:ReuseCandidates",
     "statistics": "statistics:Statistics",
     "imports": "imports:Imports",
     "graphs": "graphs:Graphs",

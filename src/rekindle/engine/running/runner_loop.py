@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,10 +84,8 @@ class RunnerLoop:
         self._orphans = OrphanTracker(session, thread_of)
         self._statistics = statistics
         self._errors = RetryErrorSearch(session)
-        # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
-        self._reuse_checks = ReuseChecker(
-            session, scope.workflow, os.environ, lambda: notify_here(scope.store_folder, [runner.id])
-        )
+        wake = partial(notify_here, scope.store_folder, [runner.id])  # by path: a check may outlive the notifier
+        self._reuse_checks = ReuseChecker(session, scope.workflow, os.environ, wake, reuse=options.reuse)
         self._cleanup, self._completed = Cleanup(session), list[int]()  # by the last iteration
         self._began_at = session.clock()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)

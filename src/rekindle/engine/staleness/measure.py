@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -58,6 +58,7 @@ from rekindle.engine.staleness.needs import NeedComparison, compare_needs
 from rekindle.engine.staleness.removed_outputs import NO_PATHS, removed_paths
 
 if TYPE_CHECKING:
+    from rekindle.engine.staleness.needs import AcceptedBases
     from rekindle.store.archive import Snapshot
 
 NO_PRINTS = FileFingerprints()
@@ -200,11 +201,26 @@ def measure_attempts(
     attempts that have ended can be measured.
     """
     subjects = archive.staleness.subjects(attempts.values())
-    ids = [one.attempt for one in subjects]
-    accepted = archive.fingerprints.accepted(ids)
+    accepted = archive.fingerprints.accepted(one.attempt for one in subjects)
+    return measure_subjects(archive, subjects, accepted, environment, whole=whole)
+
+
+def measure_subjects(
+    archive: Snapshot,
+    subjects: Sequence[MeasuredAttempt],
+    accepted: AcceptedBases,
+    environment: Mapping[str, str],
+    *,
+    whole: bool = False,
+    prints: Mapping[int, FileFingerprints] | None = None,
+) -> AttemptMeasures:
+    """Measure attempts beside jobs. With `prints`, the attempts may be of other jobs: these are what they recorded, at
+    the paths of the jobs, and jobs that they needed are those with the same names."""
+    ids, foreign = [one.attempt for one in subjects], prints is not None
     definitions = AttemptDefinitions(archive, subjects, accepted)
-    needs = compare_needs(archive, subjects, accepted, definitions.templates, whole)
-    prints = archive.fingerprints.files(ids)
+    needs = compare_needs(archive, subjects, accepted, definitions.templates, whole, by_name=foreign)
+    if prints is None:
+        prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     removed = removed_paths(archive, subjects)
     measures = []

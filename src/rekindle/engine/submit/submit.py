@@ -21,6 +21,7 @@ from rekindle.engine.presence import live_runners
 from rekindle.engine.results import SubmitPreview, SubmitResult
 from rekindle.engine.retention.cache import sweep
 from rekindle.engine.retention.prune import finish_removals
+from rekindle.engine.reuse_offers import offer_reuse
 from rekindle.engine.session import Session, tentative
 from rekindle.engine.submit.revise import (
     is_unchanged,
@@ -70,6 +71,7 @@ def submit(
             if known
             else _create_workflow(archive, definition, now, progress)
         )
+        offer_reuse(archive, [submitted.workflow])
         return submitted, archive.runners.alive()
 
     submitted, registered = write_with_paths(session.store.write, change)
