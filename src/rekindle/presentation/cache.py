@@ -38,7 +38,7 @@ def cached_attempt(one: CachedAttempt) -> dict[str, Any]:
 def contents_line(found: CacheContents) -> str:
     """Return how much the content store holds, and how much it may."""
     held = f"{words.plural(found.contents, 'content')}, {format_size(found.bytes)}"
-    return f"{held} of at most {format_size(found.limit)}; contents that attempts share are stored once"
+    return f"{held} of at most {format_size(found.limit)}; equal ones are stored once"
 
 
 def cache_prune_document(plan: CachePrunePlan, done: CachePruneResult | None = None) -> dict[str, Any]:
@@ -58,10 +58,8 @@ def cache_prune_line(plan: CachePrunePlan) -> str:
     if not plan.attempts:
         return "nothing to remove"
     attempts, contents = words.plural(len(plan.attempts), "attempt"), words.plural(plan.contents, "content")
-    return (
-        f"the outputs of {attempts}: {contents} that no other attempt has left, {format_size(plan.bytes)}; "
-        f"{format_size(plan.left)} stay"
-    )
+    sizes = f"{format_size(plan.bytes)}; {format_size(plan.left)} stay"
+    return f"the outputs of {attempts}: {contents}, {sizes}"
 
 
 def cache_pruned_lines(done: CachePruneResult) -> Iterator[str]:
