@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
     from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
@@ -80,6 +81,9 @@ __all__ = [
     "AttemptError",
     "BadValue",
     "Budget",
+    "CachePruneReport",
+    "CacheVerification",
+    "CachedAttempt",
     "CancelResult",
     "Cause",
     "Client",
@@ -182,6 +186,9 @@ _MODULES = {
     "FailureGroup": "rekindle.presentation.batch_values",
     "FlakyJob": "rekindle.presentation.batch_values",
     "PruneReport": "rekindle.presentation.batch_values",
+    "CachedAttempt": "rekindle.presentation.cache_values",
+    "CachePruneReport": "rekindle.presentation.cache_values",
+    "CacheVerification": "rekindle.presentation.cache_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
     "RunComparison": "rekindle.presentation.comparison_values",

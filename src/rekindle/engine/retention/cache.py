@@ -7,11 +7,10 @@ restored is locked, and stays."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 
 UNNAMED_SECONDS = 86_400.0
 """How long a content stays that no document names: an attempt may be about to name it."""
-
-TRIM_SECONDS = 30.0
-"""Seconds between two looks of a runner at the size of the content store."""
-
-_TRIM_TO = 0.9  # of the bound: so that it is not reached again at once
 
 ShowProgress = Callable[[str], None]
 """Called with a text that says what is read next."""
@@ -81,6 +75,11 @@ class CacheVerification(msgspec.Struct, frozen=True):
     bytes: int
     poisoned: tuple[PoisonedEntry, ...]
     incomplete: tuple[int, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.poisoned or self.incomplete)
 
 
 def look(session: Session, only: int | None = None) -> CacheContents:
@@ -206,34 +205,6 @@ def record_restores(archive: Transaction, results: Mapping[int, RestoreProblem |
         if problem is not None and problem.kind == "poisoned":
             detail = {"contents": 1, "attempts": [attempt], "digest": problem.digest}
             archive.events.add(now, "cache_poisoned", workflows.get(attempt), detail)
-
-
-class CacheTrimmer:
-    """Keeps the content store below its bound while a runner works. It may be above it until the next look."""
-
-    def __init__(self, session: Session) -> None:
-        """Raise BadValue if $REKINDLE_CACHE_SIZE is no size."""
-        self._session, self._limit = session, cache_limit(os.environ)
-        self._due, self._fits = 0.0, 0  # monotonic; the total with which everything fitted, because contents are shared
-
-    def look(self, ended: Collection[int]) -> None:
-        """Trim the content store if it is time to and jobs have ended. `ended`: these jobs."""
-        if ended and time.monotonic() >= self._due:
-            self._due = time.monotonic() + TRIM_SECONDS
-            self.trim()
-
-    def trim(self) -> None:
-        """Remove the least recently used outputs if the content store is above its bound."""
-        with self._session.store.read() as archive:
-            total = archive.cached_outputs.total()
-        if total <= max(self._limit, self._fits):
-            return
-        size = sum(one.size for one in ContentStore(self._session.store.folder).contents())
-        if size <= self._limit:
-            self._fits = total + (self._limit - size)
-            return
-        with contextlib.suppress(OSError):  # removed at the next look
-            prune(self._session, plan_prune(self._session, max_size=int(self._limit * _TRIM_TO)))
 
 
 def _contents_of(store: ContentStore, attempt: int) -> Mapping[str, int]:

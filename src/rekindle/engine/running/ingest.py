@@ -163,8 +163,7 @@ def ingest(
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if completed:
         archive.queue.move(archive.queue.completed(completed))
-    result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
-    result.warnings += _record_cached(archive, sorted_records, ends, now)
+    result.warnings = _record_warnings(archive, sorted_records, ends, errors.slow, now)
     interrupted = result.lost | result.cut_off
     decided = repeated | interrupted
     retried = _retry(archive, [one for one in ends if one[1].job not in decided], now, exists, errors, result)
@@ -250,6 +249,17 @@ def _record_slow_patterns(
                 f"{known.name}: the pattern {pattern!r:.200} of `retry: error:` takes too long, and counts as not found"
             )
     return warnings
+
+
+def _record_warnings(
+    archive: Transaction,
+    records: _SortedRecords,
+    ends: Sequence[tuple[AttemptEnd, AttemptJobState]],
+    slow: Mapping[int, str],
+    now: float,
+) -> list[str]:
+    """Record what attempts have left in the content store, and return warnings about that and about slow patterns."""
+    return _record_slow_patterns(archive, ends, slow, now) + _record_cached(archive, records, ends, now)
 
 
 def _record_cached(

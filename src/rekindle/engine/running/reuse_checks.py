@@ -25,6 +25,7 @@ from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.retention.cache import record_restores
+from rekindle.engine.retention.temporary import restore_targets
 from rekindle.journal.paths import attempt_folder
 from rekindle.journal.restored_outputs import RestoreProblem, restore
 
@@ -119,6 +120,8 @@ class ReuseChecker:
         record_restores(archive, batch.restores, now)
         unchanged = archive.reuse_candidates.unchanged([one.job for one in batch.jobs])
         checked = [one for one in batch.jobs if one.job.id in unchanged]
+        own = {one.source for one in checked if one.own and one.source is not None}
+        archive.temporary_outputs.put_back(own & batch.restores.keys())
         write(archive, self._session.store.folder, checked, now, exists)
         return sum(one.source is not None for one in checked)
 
@@ -162,7 +165,7 @@ class _Candidates:
         self._jobs = jobs
         named = {job.id: job.reuse_candidate for job in jobs if job.reuse_candidate != ANY_EARLIER}
         self._own = measure_attempts(archive, named, environment)
-        self._removed = {one.attempt for one in archive.temporary_outputs.removed_of(list(named.values()))}
+        self._removed = restore_targets(archive, list(named.values()))
         self._earlier = EarlierAttempts(archive, [job.id for job in jobs], environment)
         self._store, self._seen = store, list[FileRecord]()
         self._restores: dict[int, RestoreProblem | None] = {}
@@ -179,7 +182,7 @@ class _Candidates:
             return contents
 
         assessed = self._own.assess(read(self._own.requests, self._own.known))
-        own = {job.id: self._checked(job, assessed.get(job.id)) for job in self._jobs}
+        own = {job.id: self._checked(job, assessed.get(job.id), going_on) for job in self._jobs}
         wanted = any(one.source is None for one in own.values())
         earlier = self._earlier.compare(read) if wanted else {}
         checked = []
@@ -208,14 +211,20 @@ class _Candidates:
             return own
         return CheckedJob(job, found[0].reasons or (Reason(ReasonKind.UNKNOWN),))
 
-    def _checked(self, job: ReuseCandidate, found: Assessment | None) -> CheckedJob:
+    def _checked(self, job: ReuseCandidate, found: Assessment | None, going_on: Callable[..., None]) -> CheckedJob:
         """Return a job with its own candidate, or the reasons against it."""
         if job.reuse_candidate == ANY_EARLIER or found is None or not (found.reasons or found.comparable):
             return CheckedJob(job, (Reason(ReasonKind.UNKNOWN),))
         if found.reasons:
             return CheckedJob(job, found.reasons)
         if job.reuse_candidate in self._removed:  # jobs below may need its temporary outputs
-            return CheckedJob(job, (Reason(ReasonKind.TEMPORARY),))
+            targets = self._removed[job.reuse_candidate]
+            if not targets:
+                return CheckedJob(job, (Reason(ReasonKind.TEMPORARY),))
+            problem = restore(self._store, job.reuse_candidate, targets, going_on)
+            self._restores[job.reuse_candidate] = problem
+            if problem is not None:
+                return CheckedJob(job, (Reason(ReasonKind.TEMPORARY),))
         return CheckedJob(job, source=job.reuse_candidate, own=True)
 
 

@@ -180,10 +180,10 @@ class _Round:
         would be overwritten that no attempt of the job has left."""
         if job not in self._roots or prints is None or not found.reasons:
             return ()
+        if any(one.kind is not ReasonKind.OUTPUT for one in found.reasons):
+            return ()
         present = {one.detail["path"]: one.detail["after"] or ABSENT for one in found.reasons}
-        if any(one.kind is not ReasonKind.OUTPUT for one in found.reasons) or not all(
-            digest in self._left[job].get(path, {ABSENT}) for path, digest in present.items()
-        ):
+        if not all(digest in self._left[job].get(path, {ABSENT}) for path, digest in present.items()):
             return ()
         return tuple(
             RestoreTarget(one.name, one.path, one.digest, self._roots[job], replaced=self._left[job].get(one.path, ()))
