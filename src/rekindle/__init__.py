@@ -64,6 +64,8 @@ if TYPE_CHECKING:
         WorkflowDiff,
     )
     from rekindle.presentation.forecast_values import Forecast
+    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
+    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -89,6 +91,9 @@ __all__ = [
     "AttemptError",
     "BadValue",
     "Budget",
+    "CachePruneReport",
+    "CacheVerification",
+    "CachedAttempt",
     "CancelResult",
     "Cause",
     "Client",
@@ -196,6 +201,9 @@ _MODULES = {
     "FailureGroup": "rekindle.presentation.batch_values",
     "FlakyJob": "rekindle.presentation.batch_values",
     "PruneReport": "rekindle.presentation.batch_values",
+    "CachedAttempt": "rekindle.presentation.cache_values",
+    "CachePruneReport": "rekindle.presentation.cache_values",
+    "CacheVerification": "rekindle.presentation.cache_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
     "Reproduction": "rekindle.presentation.comparison_values",

@@ -125,6 +125,7 @@ class Client(Reproducer):
         rerun: bool = True,
         retry_failed: bool = False,
         revise: bool = False,
+        reuse: bool = True,
         **params: Any,
     ) -> WorkReport:
         """Store a workflow and bring it up to date, as `rekindle run` does; see `Workflow.run`, also for Ctrl-C.
@@ -139,6 +140,7 @@ class Client(Reproducer):
             wait_timeout: End after this time, in seconds or as a text such as "1h30m". Running jobs go on.
             rerun: Whether stale jobs run.
             retry_failed: Whether failed jobs run again.
+            reuse: Whether earlier attempts, of any workflow, complete jobs with the same definition and inputs.
             revise: Become the next revision of a workflow of its name that was submitted from another file.
             params: Parameters of a spec file, as in `--param`.
 
@@ -146,7 +148,7 @@ class Client(Reproducer):
             The numbers of jobs that ran, with the exit code of `rekindle run`.
         """
         slots, limit = arguments.count("jobs", jobs), arguments.seconds("wait_timeout", wait_timeout)
-        options = WorkOptions(slots=slots, wait_timeout=limit, executor=executor, address=address)
+        options = WorkOptions(slots=slots, wait_timeout=limit, executor=executor, address=address, reuse=reuse)
         definition = arguments.definition(spec, params)
         report = run_definition(
             self._session, definition, options, name, new=new, rerun=rerun, retry_failed=retry_failed, revise=revise
@@ -164,6 +166,7 @@ class Client(Reproducer):
         address: str | None = None,
         watch: bool = False,
         wait_timeout: float | str | None = None,
+        reuse: bool = True,
     ) -> WorkReport:
         """Run ready jobs until none is left. Ctrl-C cancels the running jobs and raises KeyboardInterrupt after that is
         recorded.
@@ -176,6 +179,7 @@ class Client(Reproducer):
             address: Of the executor's engine, such as Dask's scheduler.
             watch: Wait for new jobs when none is left.
             wait_timeout: End after this time, in seconds or as a text such as "1h30m". Running jobs go on.
+            reuse: Whether earlier attempts, of any workflow, complete jobs with the same definition and inputs.
 
         Returns:
             The numbers of jobs that ran. Its `exit_code` covers these: 0 all completed, 2 some failed, 5 canceled,
@@ -188,6 +192,7 @@ class Client(Reproducer):
             address=address,
             watch=watch,
             wait_timeout=arguments.seconds("wait_timeout", wait_timeout),
+            reuse=reuse,
         )
         report = work(self._session, options, stop=stop)
         deliver(report.signal)

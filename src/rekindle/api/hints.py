@@ -58,6 +58,9 @@ CALLS = {
     "store copy": "client.store.copy(target)",
     "store vacuum": "client.store.vacuum()",
     "prune": "client.prune(jobs)",
+    "cache list": "client.cache.list()",
+    "cache prune": "client.cache.prune()",
+    "cache verify": "client.cache.verify()",
     "spec check": "client.preview(spec)",
 }
 """The call in Python for each command that has one."""

@@ -11,6 +11,7 @@ import msgspec
 from rekindle.api import arguments
 from rekindle.api.groups import (
     AttemptCalls,
+    CacheCalls,
     JobCalls,
     LogCalls,
     PlanCalls,
@@ -93,6 +94,11 @@ class Reader:
     def tokens(self) -> TokenCalls:
         """Make, list and revoke the tokens of `rekindle serve`."""
         return TokenCalls(self._session)
+
+    @property
+    def cache(self) -> CacheCalls:
+        """List, prune and verify the kept outputs of jobs with `cache: true`."""
+        return CacheCalls(self._session)
 
     @property
     def store(self) -> StoreCalls:

@@ -139,6 +139,8 @@ class JobTemplate(msgspec.Struct, frozen=True):
     temporary: tuple[str, ...] = ()  # outputs that are removed once all jobs that need this one are done
     on_unknown_failure: OnUnknownFailure = "continue"  # "hold": a failure that no attempt has had waits for a person
     judge: str | tuple[str, ...] | None = None  # a command that decides about failures; a line for a shell, or words
+    cache: bool = False  # keep the outputs of completed attempts in the content store
+    pure: bool | None = None  # whether the result depends only on what is compared; None: if it has outputs
 
     @property
     def runs_whenever(self) -> bool:

@@ -137,6 +137,7 @@ def notes(one: Attempt, retry: Reason | None) -> list[str]:
     found = [retry_text(retry)] if retry is not None else []
     found += [f"by rerun {one.archived_by}"] if one.archived_by is not None else []
     found += [f"pruned ({one.pruned_by})"] if one.pruned_by is not None else []
+    found += [reused(one)] if one.reused_from is not None else []
     found += [verdict(one.verdict)] if one.verdict is not None else []
     found += [builds_on(one)] if one.start_step else []
     found += ["pinned"] if one.pinned_to is not None else []
@@ -163,6 +164,18 @@ def by_hand(record: RerunRecord | None) -> str:
         return ""
     by = f" by {words.one_line(record.by)}" if record.by else ""
     return f"by hand{by}" + (f": {words.one_line(record.note)}" if record.note else "")
+
+
+def reused(one: Attempt) -> str:
+    """Return which attempt completed this one without running: `reused from attempt 17 of sweep`."""
+    if not one.reused_from:
+        return "reused from an attempt of a deleted workflow"
+    return f"reused from {source_text(one.reused_from, one.reused_workflow)}"
+
+
+def source_text(attempt: int, workflow: str | None) -> str:
+    """Return an attempt that completes others, with its workflow if it is another one: `attempt 17 of sweep`."""
+    return f"attempt {attempt}" + (f" of {words.one_line(workflow)}" if workflow else "")
 
 
 def verdict(one: Verdict | None) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
     from rekindle.domain.batches.flakiness import Flakiness, Verification
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
-    from rekindle.domain.models import FailureGroup, PartialOfFailure
+    from rekindle.domain.models import FailureGroup, PartialOfFailure, ReuseSource
     from rekindle.domain.rerun.plan import RerunRecord
     from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
@@ -247,3 +247,10 @@ def completed(done: CompletedByHand) -> dict[str, Any]:
         "completed": list(done.completed),
         "copied": [{"source": source, "target": target} for source, target in done.copied],
     }
+
+
+def reuses(found: Mapping[int, ReuseSource]) -> list[dict[str, Any]]:
+    """Return the earlier attempts that may complete jobs of a plan."""
+    return [
+        {"id": job, "attempt": one.id, "job": one.job, "workflow": one.workflow} for job, one in sorted(found.items())
+    ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rekindle.domain.next_attempt import ANY_EARLIER
 from rekindle.domain.rerun.plan import PlannedJobs, Reason, RerunPlan, RerunRecord
 from rekindle.domain.rerun.plan_json import planned_job_to_json, summary_to_json
 from rekindle.domain.retry import rule_to_json
@@ -147,7 +148,8 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "signature": live.signature if live else None,
         "attempts": one.attempts,
         "attempt": one.attempt,
-        "reserve": one.next.reuse_candidate,
+        "reserve": one.next.reuse_candidate or None,
+        "reuse_offered": one.next.reuse_candidate == ANY_EARLIER,
         "pinned_to": one.next.pinned_to,
         "retired": one.retired,
         "added_by": one.added_by,
@@ -221,6 +223,8 @@ def attempt(
         "pinned": one.pinned_to is not None,
         "pinned_to": one.pinned_to,
         "builds_on": one.builds_on,
+        "reused_from": one.reused_from,
+        "reused_workflow": one.reused_workflow,
         "archived": one.archived_by is not None,
         "archived_by": one.archived_by,
         "pruned": one.pruned_by is not None,

@@ -180,6 +180,8 @@ class Attempt(Value, frozen=True):
         revision: The revision of the workflow.
         pinned: Whether it used the definition of an earlier attempt, `pinned_to`.
         builds_on: The attempt whose steps it keeps.
+        reused_from: The attempt that completed it without running; 0: it was deleted. `reused_workflow`: the name of
+            that attempt's workflow, if it is another one.
         archived: Whether a rerun has archived it, `archived_by`; `pruned`: a prune removed its content, `pruned_by`.
         completed_by: The rerun with which a person recorded it as completed. None: it was executed.
         undecided: What its failure waits for: "unknown failure", "judge", or what its judge said. None: nothing.
@@ -218,6 +220,8 @@ class Attempt(Value, frozen=True):
     pinned: bool
     pinned_to: int | None
     builds_on: int | None
+    reused_from: int | None
+    reused_workflow: str | None
     archived: bool
     archived_by: int | None
     pruned: bool
@@ -257,6 +261,7 @@ class Job(Value, frozen=True):
         attempts: The number of attempts so far.
         attempt: The id of its live attempt.
         reserve: An archived attempt that is reused if nothing it depends on has changed.
+        reuse_offered: Whether any earlier attempt with its definition completes it, if one has its inputs.
         pinned_to: The attempt whose definition the next one uses.
         retired: Whether a revision has removed it.
         added_by: The attempt whose dynamic action added it.
@@ -295,6 +300,7 @@ class Job(Value, frozen=True):
     attempts: int
     attempt: int | None
     reserve: int | None
+    reuse_offered: bool
     pinned_to: int | None
     retired: bool
     added_by: int | None

@@ -81,7 +81,8 @@ def _wait_lines(kind: str, detail: Mapping[str, Any], workflow: int) -> Iterator
             ]
             yield f"waits for the end of {', '.join(names)}"
         case "check":
-            yield f"a runner checks whether attempt {detail['reserve']} can be reused"
+            which = "an earlier attempt" if detail["reserve"] is None else f"attempt {detail['reserve']}"
+            yield f"a runner checks whether {which} can be reused"
         case "host":
             yield f"waits for a runner on another host than {detail['avoids']}, where it failed"
         case "turn":

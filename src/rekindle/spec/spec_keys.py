@@ -333,6 +333,13 @@ _SETTING_KEYS = (
         BOOLEAN,
     ),
     SpecKey(
+        *("pure", _JOB_OR_DEFAULTS, "true or false", "true for jobs with outputs, else false"),
+        "Whether the result depends only on what is compared. `false`: run the job also where an earlier attempt of "
+        "any workflow could complete it. `true`: reuse them also without declared outputs, and in another environment.",
+        "pure: false",
+        BOOLEAN,
+    ),
+    SpecKey(
         *("partial", _JOB_OR_DEFAULTS, "`keep` or `aside`", "keep"),
         "What happens to the outputs of an attempt that fails: they stay, or are moved into the attempt's folder.",
         "partial: aside",
@@ -371,6 +378,13 @@ _SETTING_KEYS = (
         "`false` lifts the one of `defaults`.",
         "judge: ./judge.py",
         {"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": SCALAR}, {"const": False}]},
+    ),
+    SpecKey(
+        *("cache", _JOB_OR_DEFAULTS, "true or false", "false"),
+        "Keep the outputs of completed attempts in the content store, so that they can be put back instead of made "
+        "again. `REKINDLE_CACHE_SIZE` bounds it.",
+        "cache: true",
+        BOOLEAN,
     ),
 )
 

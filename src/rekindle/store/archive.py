@@ -26,6 +26,7 @@ from rekindle.store.stored_paths import StoredPaths
 if TYPE_CHECKING:
     from rekindle.store.assessments import Assessments
     from rekindle.store.attempts import Attempts, Subtasks
+    from rekindle.store.cached_outputs import CachedOutputRows
     from rekindle.store.canaries import Canaries
     from rekindle.store.database import Listener
     from rekindle.store.documents import Documents
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
     from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
-    from rekindle.store.queue import Queue, ReuseCandidates
+    from rekindle.store.queue import Queue
     from rekindle.store.reruns import Reruns
     from rekindle.store.retention import Retention
+    from rekindle.store.reuse import ReuseCandidates
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
@@ -72,7 +74,7 @@ REPOSITORIES = {
     "fingerprints": "fingerprints:Fingerprints",
     "staleness": "fingerprints:StalenessInputs",
     "assessments": "assessments:Assessments",
-    "reuse_candidates": "queue:ReuseCandidates",
+    "reuse_candidates": "reuse:ReuseCandidates",
     "statistics": "statistics:Statistics",
     "forecasts": "forecasts:Forecasts",
     "imports": "imports:Imports",
@@ -87,6 +89,7 @@ REPOSITORIES = {
     "manual_attempts": "manual_attempts:ManualAttempts",
     "judgements": "judgements:Judgements",
     "verifications": "verifications:Verifications",
+    "cached_outputs": "cached_outputs:CachedOutputRows",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -129,6 +132,7 @@ class Snapshot:
     manual_attempts: ManualAttempts
     judgements: Judgements
     verifications: Verifications
+    cached_outputs: CachedOutputRows
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -214,6 +214,7 @@ class CallServer:
         if fingerprint is not None:
             if end.completed:
                 fingerprint.take_outputs()
+                ended = msgspec.structs.replace(ended, cached=fingerprint.keep_outputs(assignment.attempt))
             ended = fingerprint.complete(ended)
         return left.complete(ended)
 

@@ -64,7 +64,7 @@ class ReasonKind(enum.StrEnum):
     TEMPORARY = (
         "temporary"  # detail: outputs (names), path of the first, since (seconds since the epoch), job, name: the
     )
-    # job needs temporary outputs of this one that were removed
+    # job needs temporary outputs of this one that were removed; cached: these are kept, and may be put back instead
     BY_HAND = "by_hand"  # detail: state, cause (before): a person records the job as completed
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): continues with part of a fan-out
 

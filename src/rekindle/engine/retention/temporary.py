@@ -15,6 +15,8 @@ from rekindle.engine.staleness.definitions import AttemptDefinitions
 from rekindle.engine.staleness.implicit_inputs import fan_out_items
 from rekindle.engine.staleness.needs import compare_needs
 from rekindle.journal.output_removal import move_aside, move_back, remove_aside
+from rekindle.journal.restored_outputs import RestoreTarget
+from rekindle.journal.trees import relative_below
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,6 +76,23 @@ def _outputs(prints: FileFingerprints | None, names: Collection[str]) -> Iterato
     for one in prints.outputs if prints else ():
         if one.name in names and one.digest != ABSENT:
             yield one.name, one.path
+
+
+def restore_targets(archive: Snapshot, attempts: Collection[int]) -> dict[int, tuple[RestoreTarget, ...]]:
+    """Return, by attempt, where the temporary outputs that were removed are put back; nowhere for attempts whose
+    outputs are not kept in the content store. Attempts without removed outputs are left out."""
+    removed = archive.temporary_outputs.removed_of(attempts)
+    if not removed:
+        return {}
+    found: dict[int, tuple[RestoreTarget, ...]] = {one.attempt: () for one in removed}
+    kept = sorted(archive.cached_outputs.kept(found.keys()))
+    prints, roots = archive.fingerprints.files(kept), _roots(archive, kept)
+    for one in removed:
+        digests = {each.name: each.digest for each in prints[one.attempt].outputs} if one.attempt in prints else {}
+        root = next((root for root in roots.get(one.attempt, ()) if relative_below(root, one.path)), None)
+        if one.name in digests and root is not None:
+            found[one.attempt] += (RestoreTarget(one.name, one.path, digests[one.name], root),)
+    return found
 
 
 class TemporaryRemover:

@@ -165,7 +165,7 @@ def ingest(
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if completed:
         archive.queue.move(archive.queue.completed(completed))
-    result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
+    result.warnings = _record_warnings(archive, sorted_records, ends, errors.slow, now)
     interrupted = result.lost | result.cut_off
     decided = repeated | interrupted
     found = decide_failures(archive, [one for one in ends if one[1].job not in decided], now, exists, errors)
@@ -237,6 +237,38 @@ def _record_slow_patterns(
             warnings.append(
                 f"{known.name}: the pattern {pattern!r:.200} of `retry: error:` takes too long, and counts as not found"
             )
+    return warnings
+
+
+def _record_warnings(
+    archive: Transaction,
+    records: _SortedRecords,
+    ends: Sequence[tuple[AttemptEnd, AttemptJobState]],
+    slow: Mapping[int, str],
+    now: float,
+) -> list[str]:
+    """Record what attempts have left in the content store, and return warnings about that and about slow patterns."""
+    return _record_slow_patterns(archive, ends, slow, now) + _record_cached(archive, records, ends, now)
+
+
+def _record_cached(
+    archive: Transaction, records: _SortedRecords, ends: Sequence[tuple[AttemptEnd, AttemptJobState]], now: float
+) -> list[str]:
+    """Record the attempts whose outputs are in the content store, and return warnings about those that could not be
+    kept. Such an attempt has completed all the same."""
+    kept, warnings = {}, []
+    for ending, known in ends:
+        cached = records.ends[ending.attempt].cached
+        if cached is None or ending.state is not State.COMPLETED:
+            continue
+        if not cached.problem:
+            kept[ending.attempt] = cached, now
+            continue
+        detail = {"job": known.job, "attempt": ending.attempt, "why": cached.problem}
+        archive.events.add(now, "not_cached", known.workflow, detail)
+        warnings.append(f"{known.name}: its outputs are not in the cache: {cached.problem:.300}")
+    if kept:
+        archive.cached_outputs.put(kept)
     return warnings
 
 

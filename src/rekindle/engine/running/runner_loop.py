@@ -18,7 +18,7 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import Notifier, notify, notify_here
 from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
-from rekindle.engine.retention.temporary import TemporaryRemover
+from rekindle.engine.retention.cleanup import Cleanup
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.delay_timer import DelayTimer
@@ -84,10 +84,9 @@ class RunnerLoop:
         self._to_start, self._start_at = int(executor.supply.refills), self._began
         self._orphans, self._statistics = OrphanTracker(session, thread_of), statistics
         self._errors = RetryErrorSearch(session)
-        # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
-        wake = partial(notify_here, scope.store_folder, [runner.id])
-        self._reuse_checks = ReuseChecker(session, scope.workflow, os.environ, wake)
-        self._temporary_outputs, self._completed = TemporaryRemover(session), list[int]()  # by the last iteration
+        wake = partial(notify_here, scope.store_folder, [runner.id])  # by path: a check may outlive the notifier
+        self._reuse_checks = ReuseChecker(session, scope.workflow, os.environ, wake, reuse=options.reuse)
+        self._cleanup, self._completed = Cleanup(session), list[int]()  # by the last iteration
         self._began_at = session.clock()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
@@ -109,12 +108,12 @@ class RunnerLoop:
             self._handle_stop_requests()
             while True:
                 self._iterate()
-                self._temporary_outputs.look(self._completed)
+                self._cleanup.look(self._completed)
                 self._check_peers()
                 self._report_progress()
                 self._has_asked = self._has_asked and self._judges.look()
                 if self._finished():
-                    self._temporary_outputs.finish()
+                    self._cleanup.finish()
                     return self._report()
                 self._wait()
                 self._handle_limits()

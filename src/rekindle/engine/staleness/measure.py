@@ -58,6 +58,7 @@ from rekindle.engine.staleness.needs import NeedComparison, compare_needs
 from rekindle.engine.staleness.removed_outputs import NO_PATHS, removed_paths
 
 if TYPE_CHECKING:
+    from rekindle.engine.staleness.needs import AcceptedBases
     from rekindle.store.archive import Snapshot
 
 NO_PRINTS = FileFingerprints()
@@ -242,7 +243,9 @@ def measure_attempts(
     `environment` is used to look up outer variables. With `whole`, everything that a Basis needs is read too. Only
     attempts that have ended can be measured.
     """
-    return _measure(archive, archive.staleness.subjects(attempts.values()), environment, whole=whole)
+    subjects = archive.staleness.subjects(attempts.values())
+    accepted = archive.fingerprints.accepted(one.attempt for one in subjects)
+    return measure_subjects(archive, subjects, accepted, environment, whole=whole)
 
 
 def measure_jobs(
@@ -250,19 +253,27 @@ def measure_jobs(
 ) -> AttemptMeasures:
     """Read from the store what attempts of these jobs would depend on now, with everything that a Basis needs.
     `folders`: by job, the folder that the attempt would run in, where it is not the project's."""
-    subjects = archive.staleness.subjects_of_jobs(jobs)
-    subjects = [replace(one, folder=folders.get(one.job)) for one in subjects]
-    return _measure(archive, subjects, environment, whole=True)
+    subjects = [replace(one, folder=folders.get(one.job)) for one in archive.staleness.subjects_of_jobs(jobs)]
+    accepted = archive.fingerprints.accepted(one.attempt for one in subjects)
+    return measure_subjects(archive, subjects, accepted, environment, whole=True)
 
 
-def _measure(
-    archive: Snapshot, subjects: Sequence[MeasuredAttempt], environment: Mapping[str, str], *, whole: bool
+def measure_subjects(
+    archive: Snapshot,
+    subjects: Sequence[MeasuredAttempt],
+    accepted: AcceptedBases,
+    environment: Mapping[str, str],
+    *,
+    whole: bool = False,
+    prints: Mapping[int, FileFingerprints] | None = None,
 ) -> AttemptMeasures:
-    ids = [one.attempt for one in subjects]
-    accepted = archive.fingerprints.accepted(ids)
+    """Measure attempts beside jobs. With `prints`, the attempts may be of other jobs: these are what they recorded, at
+    the paths of the jobs, and jobs that they needed are those with the same names."""
+    ids, foreign = [one.attempt for one in subjects], prints is not None
     definitions = AttemptDefinitions(archive, subjects, accepted)
-    needs = compare_needs(archive, subjects, accepted, definitions.templates, whole)
-    prints = archive.fingerprints.files(ids)
+    needs = compare_needs(archive, subjects, accepted, definitions.templates, whole, by_name=foreign)
+    if prints is None:
+        prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     removed = removed_paths(archive, subjects)
     measures: list[_AttemptMeasure] = []

@@ -65,11 +65,12 @@ WHERE attempt.archived_by IS NULL AND (job.attempt IS NULL OR job.attempt <> att
 ORDER BY job.id, attempt.id;
 
 -- name: candidates
--- Jobs whose reuse candidate is not an archived, COMPLETED attempt of theirs, or that have a live attempt too.
+-- Jobs whose reuse candidate is not an archived, COMPLETED attempt of theirs (0: any), or that have a live attempt too.
 SELECT job.id, job.name, job.reuse_candidate, NULL
 FROM job LEFT JOIN attempt ON attempt.id = job.reuse_candidate
-WHERE job.reuse_candidate IS NOT NULL AND (attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL
-    OR attempt.state <> 4 OR job.attempt IS NOT NULL)
+WHERE job.reuse_candidate IS NOT NULL AND (job.attempt IS NOT NULL OR (job.reuse_candidate <> 0 AND (
+    attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL OR attempt.state <> 4
+)))
 ORDER BY job.id;
 
 -- name: pinned

@@ -36,6 +36,9 @@ DELETE FROM temporary_output WHERE attempt IN {own_attempts};
 -- name: delete_verifications
 -- The verifications of its attempts.
 DELETE FROM verification WHERE attempt IN {own_attempts};
+-- name: delete_cached_outputs
+-- What is recorded of its kept outputs.
+DELETE FROM cached_output WHERE attempt IN {own_attempts};
 
 -- name: delete_fingerprints
 -- Its fingerprints.

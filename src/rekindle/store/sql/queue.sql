@@ -58,11 +58,11 @@ job.workflow = :workflow;
 
 -- name: insert_attempt
 -- An attempt when it is claimed.
--- distinct row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to
+-- distinct row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to, identity
 INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, shared, queued,
-    builds_on, start_step, overrides, binding, pinned_to)
+    builds_on, start_step, overrides, binding, pinned_to, identity)
 VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :shared, :queued,
-    :builds_on, :start_step, :overrides, :binding, :pinned_to);
+    :builds_on, :start_step, :overrides, :binding, :pinned_to, :identity);
 
 -- name: claim_job
 -- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs. `state + 0`: PostgreSQL is

@@ -228,15 +228,15 @@ SELECT job.id, job.name, job.state FROM rerun_job JOIN job ON job.id = rerun_job
 WHERE rerun_job.rerun = :rerun ORDER BY job.id;
 
 -- name: record_reuse_check
--- The result of a reuse check, with the newest rerun in force that set the candidate.
+-- The result of a reuse check, with the newest rerun in force that set the candidate, or (0) reset the job.
 -- row: checked, job, candidate
 UPDATE rerun_job SET checked = :checked
 WHERE job = :job AND rerun = (
     SELECT max(setting.rerun) FROM rerun_job AS setting JOIN rerun ON rerun.id = setting.rerun
         JOIN rerun_change ON rerun_change.rerun = setting.rerun AND rerun_change.number = setting.change
     WHERE setting.job = :job AND rerun_change.stays = 0 AND rerun.undone IS NULL
-        AND CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT)
-            IN (:candidate, CASE setting.own WHEN :candidate THEN -1 END)
+        AND (:candidate = 0 OR CAST(json_extract(rerun_change.next_attempt, '$.reuse_candidate') AS BIGINT)
+            IN (:candidate, CASE setting.own WHEN :candidate THEN -1 END))
 );
 
 -- name: reuse_checks
