@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
     from rekindle.presentation.comparison_values import (
         AttemptDiff,
         Lineage,
@@ -64,8 +65,6 @@ if TYPE_CHECKING:
         WorkflowDiff,
     )
     from rekindle.presentation.forecast_values import Forecast
-    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
-    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
