@@ -148,6 +148,11 @@ _retries_option = click.option(
 )
 
 
+_no_reuse_option = click.option(
+    "--no-reuse", is_flag=True, help="Run every job, also where an earlier attempt could complete it."
+)
+
+
 def capacity_options(command: Command) -> Command:
     """Add the options of a runner to a command: its capacity, and how many retries it makes. The command gets them as
     one argument, `capacity`: the WorkOptions of a runner, without what else the command asks of it."""
@@ -202,9 +207,7 @@ def capacity_options(command: Command) -> Command:
                 "--licence", multiple=True, metavar="NAME=N", help="Number of licences for all running jobs together."
             ),
             _retries_option,
-            click.option(
-                "--no-reuse", is_flag=True, help="Run every job, also where an earlier attempt could complete it."
-            ),
+            _no_reuse_option,
         )
     ):
         decorated = decorate(decorated)

@@ -70,6 +70,10 @@ class ReuseCandidates:
         """Return what identifies the next attempt of these jobs, by id. Jobs with a pinned definition are left out."""
         return [JobDefinition(*row) for row in self._db.rows(SQL["definitions"], jobs=as_set(jobs))]
 
+    def workflows(self) -> list[int]:
+        """Return the workflows that are not archived and have jobs that are to run."""
+        return [number for (number,) in self._db.rows(SQL["with_unstarted"])]
+
     def unstarted(self, workflow: int, templates: Collection[int]) -> dict[int, NextAttempt]:
         """Return the jobs of a workflow, of these templates, that are to run from the beginning and that nobody asked
         to run, each with what its next attempt does."""

@@ -137,10 +137,6 @@ class Workflows:
         rows = self._db.named_rows(SQL["workflow_listing"], archived=archived)
         return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
-    def with_unstarted(self) -> list[int]:
-        """Return the workflows that are not archived and have jobs that are to run."""
-        return [number for (number,) in self._db.rows(SQL["with_unstarted"])]
-
     def directories(self) -> list[str]:
         """Return the folders of the workflows that are not archived, each once."""
         return [self._db.paths.decode(directory) for (directory,) in self._db.rows(SQL["directories"])]

@@ -274,7 +274,7 @@ def _record(one: CheckedJob, reused: Collection[int], sources: Mapping[int, Reus
 
 
 def _complete(archive: Transaction, store: str, reused: Sequence[CheckedJob], now: float) -> None:
-    """Complete jobs by attempts of their own, each of which stands for another one."""
+    """Complete jobs by attempts of their own that stand for other ones."""
     if not reused:
         return
     ids = archive.queue.attempt_ids(len(reused))

@@ -101,7 +101,7 @@ def work_in_steps(
         first, reuses = archive.queue.next_attempt(), options.reuse and archive.reuse_candidates.has_reusable()
     if reuses:
         with session.store.write() as archive:
-            offer_reuse(archive, [workflow] if workflow else archive.workflows.with_unstarted())
+            offer_reuse(archive, [workflow] if workflow else archive.reuse_candidates.workflows())
     with hooks_watched(session, options):
         report = yield from _run_through_outages(session, options, show, executor, stop)
     end_run(session, workflow, report, first)

@@ -61,6 +61,11 @@ SELECT identity, id, job FROM (
 SELECT job.id, job.workflow, job.template, workflow.revision, job.binding, job.overrides
 FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id IN @jobs AND job.pinned_to IS NULL ORDER BY job.id;
 
+-- name: with_unstarted
+-- The workflows that are not archived and have waiting or ready jobs.
+SELECT DISTINCT workflow.id FROM workflow JOIN workflow_count ON workflow_count.workflow = workflow.id
+WHERE workflow.archived IS NULL AND workflow_count.state IN (0, 1) AND workflow_count.n > 0 ORDER BY workflow.id;
+
 -- name: unstarted
 -- Jobs of a workflow that are to run, without a candidate, unless the newest rerun that reset them was asked for by a
 -- person or retries a failure: those run.

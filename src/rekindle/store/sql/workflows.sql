@@ -45,11 +45,6 @@ SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 
 -- The folders of the workflows that are not archived.
 SELECT DISTINCT directory FROM workflow WHERE archived IS NULL;
 
--- name: with_unstarted
--- The workflows that are not archived and have waiting or ready jobs.
-SELECT DISTINCT workflow.id FROM workflow JOIN workflow_count ON workflow_count.workflow = workflow.id
-WHERE workflow.archived IS NULL AND workflow_count.state IN (0, 1) AND workflow_count.n > 0 ORDER BY workflow.id;
-
 -- name: workflows_of_jobs
 -- The workflows of jobs.
 SELECT {workflow_columns} FROM workflow WHERE id IN (SELECT workflow FROM job WHERE id IN @jobs) ORDER BY id;
