@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.domain.states import Cause, State
     from rekindle.domain.verdicts import Status
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import (
         AcceptedChanges,
         AppliedRerun,
@@ -54,6 +55,15 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.comparison_values import (
+        AttemptDiff,
+        Lineage,
+        Reproduction,
+        RunComparison,
+        VerifiedJob,
+        WorkflowDiff,
+    )
+    from rekindle.presentation.forecast_values import Forecast
     from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
     from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.row_lists import RowList
@@ -87,10 +97,12 @@ __all__ = [
     "CancelResult",
     "Cause",
     "Client",
+    "CompletedByHand",
     "Event",
     "Explanation",
     "FailureGroup",
     "FlakyJob",
+    "Forecast",
     "Guards",
     "HoldResult",
     "How",
@@ -110,6 +122,7 @@ __all__ = [
     "ReattachResult",
     "Refused",
     "RekindleError",
+    "Reproduction",
     "Rerun",
     "RerunDetails",
     "RerunPlan",
@@ -134,6 +147,7 @@ __all__ = [
     "UndoRefused",
     "UndoneRerun",
     "UsageError",
+    "VerifiedJob",
     "WorkReport",
     "Workflow",
     "WorkflowDetails",
@@ -169,6 +183,7 @@ _MODULES = {
     "Cause": "rekindle.domain.states",
     "State": "rekindle.domain.states",
     "AcceptedChanges": "rekindle.api",
+    "CompletedByHand": "rekindle.api",
     "AppliedRerun": "rekindle.api",
     "CancelResult": "rekindle.api",
     "HoldResult": "rekindle.api",
@@ -191,13 +206,16 @@ _MODULES = {
     "CacheVerification": "rekindle.presentation.cache_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
+    "Reproduction": "rekindle.presentation.comparison_values",
     "RunComparison": "rekindle.presentation.comparison_values",
+    "VerifiedJob": "rekindle.presentation.comparison_values",
     "StoreCheck": "rekindle.presentation.batch_values",
     "StoredWorkflow": "rekindle.presentation.batch_values",
     "Token": "rekindle.presentation.batch_values",
     "WorkflowDetails": "rekindle.presentation.batch_values",
     "WorkflowDiff": "rekindle.presentation.comparison_values",
     "WorkflowStatus": "rekindle.presentation.batch_values",
+    "Forecast": "rekindle.presentation.forecast_values",
     "RowList": "rekindle.presentation.row_lists",
     "Attempt": "rekindle.presentation.values",
     "AttemptDetails": "rekindle.presentation.values",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -28,6 +29,7 @@ from rekindle.engine.session import Session, open_session
 from rekindle.presentation import answers
 from rekindle.presentation.batch_values import Event, Explanation, FailureGroup, FlakyJob, WorkflowStatus
 from rekindle.presentation.comparison_values import Lineage
+from rekindle.presentation.forecast_values import Forecast
 from rekindle.presentation.row_lists import RowList
 
 _ALL = PageRequest()
@@ -185,6 +187,27 @@ class Reader:
         """Return which attempt made a file, from what, whether it is current, and what used it. Reads the file.
         NotFound if it does not exist and no attempt recorded it."""
         return Lineage.of(msgspec.to_builtins(answers.lineage(self._session, os.path.abspath(path))))  # noqa: PTH100
+
+    def forecast(
+        self, workflow: str | int | None = None, *, slots: int | None = None, assume: float | None = None, seed: int = 0
+    ) -> Forecast:
+        """Return when unfinished jobs will be done, and which of them decide it.
+
+        Args:
+            workflow: Its name or id. None: all that are not archived. Of one that has ended, the path that decided its
+                end is in `past`.
+            slots: Forecast one runner here that runs this number of jobs at once. None: the runners that are alive.
+            assume: The seconds of a job if no attempt of it, or of another job with its template, has completed.
+            seed: By which durations are drawn.
+        """
+        from rekindle.engine.queries.forecasts import ForecastOptions
+
+        if slots is not None and slots < 1:
+            raise UsageError(f"slots={slots} is less than 1", hint="slots=4")
+        if assume is not None and not 0 <= assume < math.inf:
+            raise UsageError(f"assume={assume:g} is not a number of seconds", hint="assume=600")
+        options = ForecastOptions(arguments.workflow_key(workflow), slots, assume, seed)
+        return Forecast.of(msgspec.to_builtins(answers.forecast(self._session, options)))
 
     def why(self, jobs: arguments.Jobs | str) -> list[Explanation]:
         """Explain for each job whether it would run again, and why or why not. Reads the files of the jobs.

@@ -83,6 +83,17 @@ COMMANDS = {
     "failures": Entry("rekindle.cli.commands.failures:failures", "Group failed attempts by their error."),
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
+    "forecast": Entry(
+        "rekindle.cli.commands.forecast:forecast", "Show when unfinished jobs will be done, and which decide it."
+    ),
+    "reproduce": Entry(
+        "rekindle.cli.commands.reproduce:reproduce",
+        "Run one attempt again in a folder of its own, and compare how it ends.",
+    ),
+    "verify": Entry(
+        "rekindle.cli.commands.reproduce:verify",
+        "Run completed jobs of a SELECTION again in folders of their own, and compare their outputs and results.",
+    ),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(
@@ -95,6 +106,9 @@ COMMANDS = {
     "accept": Entry(
         "rekindle.cli.commands.reset:accept", "Accept the changes of a SELECTION, so that it is not stale."
     ),
+    "complete": Entry(
+        "rekindle.cli.commands.complete:complete", "Record a SELECTION as completed, with results from elsewhere."
+    ),
     "apply": Entry("rekindle.cli.commands.rerun:apply", "Apply a plan that `rerun --save-plan` saved."),
     "undo": Entry("rekindle.cli.commands.reruns:undo", "Undo a rerun."),
     "reruns": Entry("rekindle.cli.commands.reruns:reruns", "List and show the reruns that were applied."),
@@ -106,6 +120,7 @@ COMMANDS = {
     "cache": Entry("rekindle.cli.commands.cache:cache", "List, prune and verify the kept outputs of jobs."),
     "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
     "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
+    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent (Model Context Protocol)."),
     "report": Entry("rekindle.cli.commands.report:report", "Write a workflow as one HTML file."),
     "token": Entry("rekindle.cli.commands.token:token", "Make and revoke the tokens of `rekindle serve`."),
     "doctor": Entry("rekindle.cli.commands.doctor:doctor", "Check the installation and the store, and say what to do."),
