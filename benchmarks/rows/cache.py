@@ -6,15 +6,18 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.commands import command
 from benchmarks.harness import CommandFailed, Measurement, Row, Samples, beside, progress
-from rekindle.domain.changes.fingerprints import FileContent
 from rekindle.files.digests import FileReader
 from rekindle.journal.content_store import ContentStore
 from rekindle.journal.kept_outputs import keep_outputs
 from rekindle.journal.restored_outputs import RestoreTarget, restore
 from rekindle.journal.trees import remove_path
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import FileContent
 
 COPY, KEEP, RESTORE = "cp -a", "keep", "restore"
 SMALL_BYTES = 4096
@@ -49,11 +52,14 @@ def _measure(folder: Path, rounds: int) -> list[Measurement]:
         progress.round = f"round {number + 1} of {rounds}"
         for name in ("cache", "copy"):
             remove_path(str(store / name))
+        os.sync()  # no operation waits for what the one before has written
         samples.take(COPY, lambda: command(["cp", "-a", str(out), str(store / "copy")], folder))
         reader = FileReader()
         recorded = reader.content("out", str(out))  # as the fingerprint of an attempt, which is taken anyway
+        os.sync()
         samples.take(KEEP, partial(_keep, str(store), recorded, reader))
         remove_path(str(out))
+        os.sync()
         samples.take(RESTORE, partial(_restore, str(store), recorded))
     return samples.seconds({COPY: [], KEEP: [beside(COPY)], RESTORE: [beside(COPY)]})
 
@@ -63,7 +69,7 @@ def _keep(store: str, recorded: FileContent, reader: FileReader) -> None:
 
 
 def _restore(store: str, recorded: FileContent) -> None:
-    target = RestoreTarget(recorded.name, recorded.path, recorded.digest, os.path.dirname(recorded.path))
+    target = RestoreTarget(recorded.name, recorded.path, recorded.digest, str(Path(recorded.path).parent))
     if (problem := restore(store, 1, [target])) is not None:
         raise CommandFailed(problem.text)
 

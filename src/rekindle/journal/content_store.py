@@ -110,24 +110,25 @@ class ContentStore:
             self.write(self.path(digest), content)
         return digest
 
-    def add_large(self, path: str, digest: str, on_read: OnRead | None = None) -> str:
-        """Add the content of a regular file that has just been read, unless it is there; return its digest. Raise
-        ChangedMeanwhile if the copy differs from what was read, or OSError."""
-        if self.touch(digest):
+    def add_large(self, path: str, digest: str | None, on_read: OnRead | None = None) -> str:
+        """Add the content of a regular file, unless it is there; return its digest. `digest`: as it was read before, if
+        it was. Raise ChangedMeanwhile if the copy differs from that, or OSError."""
+        if digest is not None and self.touch(digest):
             return digest
         draft = self._draft()
         try:
             copy_file(path, draft, on_read or _nothing)
             copied = read_file(draft, on_read)
-            if copied is None or copied.digest != digest:
+            if copied is None or digest not in (None, copied.digest):
                 raise ChangedMeanwhile(path)
-            set_mode(draft, file_mode(os.path.dirname(draft)))
-            os.utime(draft)  # the copy has the times of the file
-            self._move(draft, self.path(digest))
+            if not self.touch(copied.digest):
+                set_mode(draft, file_mode(os.path.dirname(draft)))
+                os.utime(draft)  # the copy has the times of the file
+                self._move(draft, self.path(copied.digest))
+            return copied.digest
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft)
-        return digest
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file of the content store as a whole."""

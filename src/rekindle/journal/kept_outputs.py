@@ -197,7 +197,8 @@ class _Adder:
             raise CannotKeep("the outputs are larger than the cache may be")
         if size <= SMALL:
             return self._store.add_small(path)
-        digest = self._reader.content("", path, None, self._on_read).digest
+        known = self._reader.effort(path) == 0  # else it changed when it was read, or just before
+        digest = self._reader.content("", path).digest if known else None
         return self._store.add_large(path, digest, self._on_read)
 
 
