@@ -84,7 +84,8 @@ COMMANDS = {
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
     "forecast": Entry(
-        "rekindle.cli.commands.forecast:forecast", "Show when unfinished jobs will be done, and which decide it."
+        "rekindle.cli.commands.forecast:forecast",
+        "Show when the unfinished jobs will be done, and which of them decide it.",
     ),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
@@ -108,7 +109,7 @@ COMMANDS = {
     "prune": Entry("rekindle.cli.commands.prune:prune", "Remove the content of old archived attempts."),
     "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
     "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
-    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent (Model Context Protocol)."),
+    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent over standard input and output."),
     "report": Entry("rekindle.cli.commands.report:report", "Write a workflow as one HTML file."),
     "token": Entry("rekindle.cli.commands.token:token", "Make and revoke the tokens of `rekindle serve`."),
     "doctor": Entry("rekindle.cli.commands.doctor:doctor", "Check the installation and the store, and say what to do."),

@@ -10,7 +10,6 @@ import msgspec
 from rekindle.domain.definition import Resources
 from rekindle.domain.packing import Capacity
 
-
 MOST_KINDS = 64
 """How many kinds of jobs that do not fit are looked past for one that does."""
 
