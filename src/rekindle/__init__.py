@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.domain.states import Cause, State
     from rekindle.domain.verdicts import Status
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import (
         AcceptedChanges,
         AppliedRerun,
@@ -54,8 +55,15 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
-    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.forecast_values import Forecast
+    from rekindle.presentation.comparison_values import (
+        AttemptDiff,
+        Lineage,
+        Reproduction,
+        RunComparison,
+        VerifiedJob,
+        WorkflowDiff,
+    )
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -84,6 +92,7 @@ __all__ = [
     "CancelResult",
     "Cause",
     "Client",
+    "CompletedByHand",
     "Event",
     "Explanation",
     "FailureGroup",
@@ -108,6 +117,7 @@ __all__ = [
     "ReattachResult",
     "Refused",
     "RekindleError",
+    "Reproduction",
     "Rerun",
     "RerunDetails",
     "RerunPlan",
@@ -132,6 +142,7 @@ __all__ = [
     "UndoRefused",
     "UndoneRerun",
     "UsageError",
+    "VerifiedJob",
     "WorkReport",
     "Workflow",
     "WorkflowDetails",
@@ -167,6 +178,7 @@ _MODULES = {
     "Cause": "rekindle.domain.states",
     "State": "rekindle.domain.states",
     "AcceptedChanges": "rekindle.api",
+    "CompletedByHand": "rekindle.api",
     "AppliedRerun": "rekindle.api",
     "CancelResult": "rekindle.api",
     "HoldResult": "rekindle.api",
@@ -186,7 +198,9 @@ _MODULES = {
     "PruneReport": "rekindle.presentation.batch_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
+    "Reproduction": "rekindle.presentation.comparison_values",
     "RunComparison": "rekindle.presentation.comparison_values",
+    "VerifiedJob": "rekindle.presentation.comparison_values",
     "StoreCheck": "rekindle.presentation.batch_values",
     "StoredWorkflow": "rekindle.presentation.batch_values",
     "Token": "rekindle.presentation.batch_values",

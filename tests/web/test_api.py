@@ -123,8 +123,22 @@ def test_every_write_records_who_made_it(full: FullProject, writer: Caller) -> N
     rerun = writer.post("/reruns", {**body, "digest": plan["digest"]}).document["rerun"]
     assert writer.post(f"/reruns/{rerun}/undo", None).document["rerun"] == rerun
     assert writer.post(f"/reruns/{rerun}/undo", None).status == 404
+    assert writer.post("/complete", {**late, "dry_run": True}).document["rerun"] is None
+    completed = writer.post("/complete", {**late, "note": "elsewhere", "result": [1]}).document["rerun"]
+    attempt = full.ask("attempts", "list")["attempts"][-1]
+    assert (attempt["completed_by"], attempt["result"]) == (completed, [1])
+    assert full.ask("attempts", "show", str(attempt["id"]))["by_hand"]["by"] == "laptop"
+    assert writer.post(f"/reruns/{completed}/undo", None).document["rerun"] == completed
     events = [one for one in full.ask("events", "list")["events"] if one["detail"].get("by") == "laptop"]
-    assert [one["kind"] for one in events][-5:] == ["held", "released", "canceled", "rerun", "undone"]
+    assert [one["kind"] for one in events][-7:] == [
+        "held",
+        "released",
+        "canceled",
+        "rerun",
+        "undone",
+        "rerun",
+        "undone",
+    ]
     assert "by laptop" in full.rekindle("events", "list").stdout
 
 

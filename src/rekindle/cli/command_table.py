@@ -87,6 +87,14 @@ COMMANDS = {
         "rekindle.cli.commands.forecast:forecast",
         "Show when the unfinished jobs will be done, and which of them decide it.",
     ),
+    "reproduce": Entry(
+        "rekindle.cli.commands.reproduce:reproduce",
+        "Run one attempt again in a folder of its own, and compare how it ends.",
+    ),
+    "verify": Entry(
+        "rekindle.cli.commands.reproduce:verify",
+        "Run completed jobs of a SELECTION again in folders of their own, and compare their outputs and results.",
+    ),
     "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(
@@ -98,6 +106,9 @@ COMMANDS = {
     "reset": Entry("rekindle.cli.commands.reset:reset", "Archive a SELECTION and hold it until `restart`."),
     "accept": Entry(
         "rekindle.cli.commands.reset:accept", "Accept the changes of a SELECTION, so that it is not stale."
+    ),
+    "complete": Entry(
+        "rekindle.cli.commands.complete:complete", "Record a SELECTION as completed, with results from elsewhere."
     ),
     "apply": Entry("rekindle.cli.commands.rerun:apply", "Apply a plan that `rerun --save-plan` saved."),
     "undo": Entry("rekindle.cli.commands.reruns:undo", "Undo a rerun."),

@@ -152,9 +152,10 @@ def failures(session: Session, workflow: str | None, page: PageRequest, *, archi
     examples = failure_queries.failure_examples(session, groups)
     partial = failure_queries.partial_outputs_of_failures(session, groups, archived)
     covered = covered_jobs(failure_queries.quarantined(session, workflow))
+    waits = failure_queries.undecided(session, groups)
     return {
         "failures": [
-            batch_documents.failure(one, examples.get(one.signature), partial.get(one.signature, ()), covered)
+            batch_documents.failure(one, examples.get(one.signature), partial.get(one.signature, ()), covered, waits)
             for one in groups
         ]
     }

@@ -357,6 +357,21 @@ _SETTING_KEYS = (
         "manual: {rerun: forbidden, reason: it pays the invoices}",
         {"$ref": "#/$defs/manual"},
     ),
+    SpecKey(
+        *("on_unknown_failure", _JOB_OR_DEFAULTS, "`hold` or `continue`", "continue"),
+        "`hold`: a failure with a signature that no attempt of the store had before waits for a person, who releases "
+        "or reruns the job. No retry, judge or `supervise` touches it meanwhile.",
+        "on_unknown_failure: hold",
+        {"enum": ["hold", "continue"]},
+    ),
+    SpecKey(
+        *("judge", _JOB_OR_DEFAULTS, "command, or false", "none"),
+        "A command that decides about a failure that `retry` leaves: the attempt is on its stdin as `attempts show "
+        "--json` prints it; it prints `retry`, `fail` or `hold`, and a reason. A list is a program with its arguments; "
+        "`false` lifts the one of `defaults`.",
+        "judge: ./judge.py",
+        {"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": SCALAR}, {"const": False}]},
+    ),
 )
 
 _HOOK_SCHEMA = {"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": SCALAR}]}

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.judgements import Judgements
+    from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
     from rekindle.store.queue import Queue, ReuseCandidates
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from rekindle.store.supervisions import Supervisions
     from rekindle.store.temporary_outputs import TemporaryOutputs
     from rekindle.store.tokens import Tokens
+    from rekindle.store.verifications import Verifications
     from rekindle.store.workflows import Workflows
 
 PARTS = 16
@@ -81,11 +84,14 @@ REPOSITORIES = {
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
+    "manual_attempts": "manual_attempts:ManualAttempts",
+    "judgements": "judgements:Judgements",
+    "verifications": "verifications:Verifications",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
 
-_READ_FIRST = ("retention", "temporary_outputs")
+_READ_FIRST = ("retention", "temporary_outputs", "verifications")
 """Repositories that few commands use, and that these read, so that they are imported, before they write."""
 
 
@@ -120,6 +126,9 @@ class Snapshot:
     hooks: Hooks
     retention: Retention
     temporary_outputs: TemporaryOutputs
+    manual_attempts: ManualAttempts
+    judgements: Judgements
+    verifications: Verifications
 
     def __init__(self, database: Database) -> None:
         self._db = database

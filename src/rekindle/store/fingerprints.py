@@ -219,10 +219,33 @@ class StalenessInputs:
     def subjects(self, attempts: Iterable[int]) -> list[MeasuredAttempt]:
         """Return these attempts beside their jobs' current definitions, by job."""
         decode = self._db.paths.decode
-        rows = (row._asdict() for row in self._db.named_rows(STALENESS_SQL["subjects"], attempts=as_set(attempts)))
         return [
-            MeasuredAttempt(**{**row, "state": STATES[row["state"]], "folder": decode(row["folder"])}) for row in rows
+            MeasuredAttempt(
+                attempt=row.attempt,
+                state=STATES[row.state],
+                template=row.template,
+                revision=row.revision,
+                binding=row.binding,
+                overrides=row.overrides,
+                code=row.code,
+                folder=decode(row.folder),
+                queued=row.queued,
+                job=row.job,
+                name=row.name,
+                workflow=row.workflow,
+                template_now=row.template_now,
+                binding_now=row.binding_now,
+                live=row.live,
+                pinned_to=row.pinned_to,
+                overrides_now=row.overrides_now,
+            )
+            for row in self._db.named_rows(STALENESS_SQL["subjects"], attempts=as_set(attempts))
         ]
+
+    def subjects_of_jobs(self, jobs: Iterable[int]) -> list[MeasuredAttempt]:
+        """Return jobs as attempts that used their current definitions, each with the job's number, negated."""
+        rows = (row._asdict() for row in self._db.named_rows(STALENESS_SQL["subjects_of_jobs"], jobs=as_set(jobs)))
+        return [MeasuredAttempt(**{**row, "state": STATES[row["state"]]}) for row in rows]
 
     def needs(self, jobs: Iterable[int]) -> list[tuple[int, int]]:
         """Return (job, a job that it needs) for these jobs."""

@@ -240,6 +240,8 @@ _DECODERS: Mapping[str, Check] = {
     "hook_delivery.hook": _json(Hook),
     "hook_delivery.document": _MAPPING,
     "hook_delivery.owner": _json(ProcessIdentity),
+    "judgement.command": _ANY,
+    "judgement.owner": _json(ProcessIdentity),
     "revision.earlier": read_delta,
     "resource_class.licences": _json(list[list[str | int]]),
     "template.body": _json(JobTemplate),

@@ -336,6 +336,20 @@ class Accepted(Plan):
     current: list[int]
 
 
+class CopiedOutput(msgspec.Struct):
+    """An output that was copied into place."""
+
+    source: str
+    target: str
+
+
+class Completed(Plan):
+    """Jobs that are recorded as completed; `completed`: jobs that had completed already."""
+
+    completed: list[int]
+    copied: list[CopiedOutput]
+
+
 class Submitted(msgspec.Struct):
     """A workflow that is stored."""
 

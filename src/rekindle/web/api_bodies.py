@@ -208,6 +208,13 @@ class ControlBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     note: Note | None = None
 
 
+class CompleteBody(ControlBody, kw_only=True, forbid_unknown_fields=True):
+    """Jobs to record as completed."""
+
+    result: Annotated[Any, Meta(description="What each job hands to those that need it.")] = msgspec.UNSET
+    dry_run: Annotated[bool, Meta(description="Change nothing.")] = False
+
+
 class SubmitBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A spec as a JSON document. Its jobs run in the folder that holds the store."""
 

@@ -8,7 +8,8 @@ attempt.error_traceback, attempt.error_stderr, signature.digest, attempt.host, a
 attempt.worker, attempt.runner, attempt.folder, attempt.queued, attempt.started, attempt.ended, attempt.cpu_seconds,
 attempt.max_rss_bytes, attempt.result, attempt.verdict, attempt.builds_on, attempt.start_step, attempt.overrides,
 attempt.partial, attempt.archived_by, attempt.binding, attempt.code, attempt.pinned_to, attempt.evidence,
-attempt.verdict_message, attempt.shared, attempt.left_running, attempt.pruned_by;
+attempt.verdict_message, attempt.shared, attempt.left_running, attempt.pruned_by, attempt.completed_by,
+attempt.undecided;
 
 -- name: step_columns
 -- Every column of a step; its attempt comes first.

@@ -8,6 +8,15 @@ SELECT attempt.id AS attempt, attempt.state, attempt.template, attempt.revision,
     job.attempt AS live, job.pinned_to, job.overrides AS overrides_now
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts ORDER BY job.id;
 
+-- name: subjects_of_jobs
+-- Jobs as attempts that used their current definitions would be compared with them. The number of such an attempt is that
+-- of the job, negated.
+SELECT -job.id AS attempt, 4 AS state, job.template, workflow.revision, job.binding, job.overrides,
+    CAST(NULL AS TEXT) AS code, CAST(NULL AS TEXT) AS folder, CAST(NULL AS DOUBLE PRECISION) AS queued,
+    job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
+    -job.id AS live, CAST(NULL AS BIGINT) AS pinned_to, job.overrides AS overrides_now
+FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id IN @jobs ORDER BY job.id;
+
 -- name: needs
 -- The jobs that jobs need.
 SELECT child, parent FROM edge WHERE child IN @jobs;
