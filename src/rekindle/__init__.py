@@ -55,7 +55,6 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
-    from rekindle.presentation.forecast_values import Forecast
     from rekindle.presentation.comparison_values import (
         AttemptDiff,
         Lineage,
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
         VerifiedJob,
         WorkflowDiff,
     )
+    from rekindle.presentation.forecast_values import Forecast
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
