@@ -84,7 +84,8 @@ COMMANDS = {
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
     "forecast": Entry(
-        "rekindle.cli.commands.forecast:forecast", "Show when unfinished jobs will be done, and which decide it."
+        "rekindle.cli.commands.forecast:forecast",
+        "Show when the unfinished jobs will be done, and which of them decide it.",
     ),
     "reproduce": Entry(
         "rekindle.cli.commands.reproduce:reproduce",
@@ -120,7 +121,7 @@ COMMANDS = {
     "cache": Entry("rekindle.cli.commands.cache:cache", "List, prune and verify the kept outputs of jobs."),
     "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
     "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
-    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent (Model Context Protocol)."),
+    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent over standard input and output."),
     "report": Entry("rekindle.cli.commands.report:report", "Write a workflow as one HTML file."),
     "token": Entry("rekindle.cli.commands.token:token", "Make and revoke the tokens of `rekindle serve`."),
     "doctor": Entry("rekindle.cli.commands.doctor:doctor", "Check the installation and the store, and say what to do."),
