@@ -463,6 +463,7 @@ def test_no_secret_is_where_others_may_read_it(project: ServedProject) -> None:
     """Not in the store, in what the server prints later, in the listing of processes, or in an error."""
     project.spec('{name: one, jobs: {a: {run: "env; ps -ef"}}}')
     project.rekindle("submit", "spec.yaml")
+    project.command = [sys.executable, "-m", "rekindle"]  # the listing has its own words, not those of a host
     server = project.serve("--work")
     token, nobody = project.token("read,rerun"), Caller(project.url)
     once = project.link.partition("=")[2]
