@@ -11,6 +11,8 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
+import re
 import select
 import signal
 import socket
@@ -23,36 +25,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 COMMAND = Path(sys.executable).parent / "rekindle"
-_IMPORTED = [
-    "cli.commands.attempts",
-    "cli.commands.doctor",
-    "cli.commands.events",
-    "cli.commands.failures",
-    "cli.commands.init",
-    "cli.commands.job_list",
-    "cli.commands.jobs",
-    "cli.commands.logs",
-    "cli.commands.prune",
-    "cli.commands.rerun",
-    "cli.commands.reruns",
-    "cli.commands.run",
-    "cli.commands.serve",
-    "cli.commands.status",
-    "cli.commands.store",
-    "cli.commands.submit",
-    "cli.commands.supervise",
-    "cli.commands.token",
-    "cli.commands.why",
-    "cli.commands.work",
-    "cli.commands.workflows",
-    "cli.output.progress",
-    "cli.output.reports",
-    "dialects.ziggy",
-    "executors.local",
-    "web.application",
-    "web.runner",
-    "web.server",
-]
+_IMPORTED = ("cli", "engine", "executors", "presentation", "query", "spec", "store", "web")
+_LEFT_OUT = re.compile(r".*\.(__main__|top|dask\w*|light_imports)")  # they import large libraries, or need them absent
 _NUMBER = struct.Struct("i")
 _MOST_BYTES = 150_000  # of an order: a packet is smaller than the buffer of a socket
 
@@ -86,11 +60,9 @@ class ForkedCommand(subprocess.Popen[bytes]):
     def _execute_child(
         self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, cwd: Any, env: Any, *rest: Any
     ) -> None:
-        _startupinfo, _flags, _shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_, session, _group = (
-            rest
-        )
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[3:9]
         streams = [theirs if theirs >= 0 else own for own, theirs in enumerate((p2cread, c2pwrite, errwrite))]
-        order = {"words": args[1:], "folder": os.fspath(cwd), "env": dict(env), "session": session}
+        order = {"words": args[1:], "folder": os.fspath(cwd), "env": dict(env), "session": rest[-2]}
         self._status, write_end = os.pipe()
         link, turn, _ = _host()
         with turn:
@@ -126,8 +98,11 @@ class ForkedCommand(subprocess.Popen[bytes]):
 
 def _serve(link: socket.socket) -> list[str]:
     """Fork for each order. Return the words of the command in the forked process."""
-    for name in _IMPORTED:
-        importlib.import_module(f"rekindle.{name}")
+    for package in _IMPORTED:
+        top = importlib.import_module(f"rekindle.{package}")
+        for module in pkgutil.walk_packages(top.__path__, f"{top.__name__}."):
+            if not _LEFT_OUT.fullmatch(module.name):
+                importlib.import_module(module.name)
     assert threading.active_count() == 1
     gc.collect()
     gc.freeze()
