@@ -127,12 +127,11 @@ def _serve(link: socket.socket) -> list[str]:
             os._exit(0)
         *streams, status = descriptors
         if not (pid := os.fork()):
-            for descriptor in (ended, wake, status, *forked.values()):
+            for descriptor in (ended, wake, *forked.values()):
                 os.close(descriptor)
             link.close()
-            return _become(json.loads(order), streams)
+            return _become(json.loads(order), streams, status)
         forked[pid] = status
-        os.write(status, _NUMBER.pack(pid))
         for descriptor in streams:
             os.close(descriptor)
 
@@ -147,12 +146,14 @@ def _report_ends(forked: dict[int, int]) -> None:
             os.close(status)
 
 
-def _become(order: dict[str, Any], streams: list[int]) -> list[str]:
-    """Take the environment, folder, session and streams of the command. Return its words."""
+def _become(order: dict[str, Any], streams: list[int], status: int) -> list[str]:
+    """Take the environment, folder, session and streams of the command, and report the process. Return the words."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if order["session"]:
         os.setsid()
+    os.write(status, _NUMBER.pack(os.getpid()))
+    os.close(status)
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["env"])
