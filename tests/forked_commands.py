@@ -6,6 +6,7 @@ are /proc/PID/cmdline and /proc/PID/environ, which are the host's, and the paren
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import importlib
@@ -142,7 +143,8 @@ def _report_ends(forked: dict[int, int]) -> None:
         ended, code = os.waitpid(pid, os.WNOHANG)
         if ended:
             status = forked.pop(pid)
-            os.write(status, _NUMBER.pack(code))
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for the command
+                os.write(status, _NUMBER.pack(code))
             os.close(status)
 
 
