@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.bundles import ExportedBundle, ImportedBundle
     from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
@@ -85,11 +86,13 @@ __all__ = [
     "Client",
     "Event",
     "Explanation",
+    "ExportedBundle",
     "FailureGroup",
     "FlakyJob",
     "Guards",
     "HoldResult",
     "How",
+    "ImportedBundle",
     "Job",
     "JobDetails",
     "JobHandle",
@@ -179,7 +182,9 @@ _MODULES = {
     "StopHandle": "rekindle.engine.running.signals",
     "Event": "rekindle.presentation.batch_values",
     "Explanation": "rekindle.presentation.batch_values",
+    "ExportedBundle": "rekindle.presentation.bundles",
     "FailureGroup": "rekindle.presentation.batch_values",
+    "ImportedBundle": "rekindle.presentation.bundles",
     "FlakyJob": "rekindle.presentation.batch_values",
     "PruneReport": "rekindle.presentation.batch_values",
     "Rerun": "rekindle.presentation.batch_values",

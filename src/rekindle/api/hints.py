@@ -54,6 +54,8 @@ CALLS = {
     "store copy": "client.store.copy(target)",
     "store vacuum": "client.store.vacuum()",
     "prune": "client.prune(jobs)",
+    "export": "client.export(workflow, path)",
+    "import bundle": "client.import_bundle(path)",
     "spec check": "client.preview(spec)",
 }
 """The call in Python for each command that has one."""

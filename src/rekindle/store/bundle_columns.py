@@ -178,7 +178,12 @@ def _dynamic(to: Renumbering, document: Any) -> Any:
     if not isinstance(document, dict) or "taken" not in document:
         return document
     taken = [
-        {**one, "attempt": attempt(to, one["attempt"]), "job": job(to, one["job"]), "retires": _jobs(to, one["retires"])}
+        {
+            **one,
+            "attempt": attempt(to, one["attempt"]),
+            "job": job(to, one["job"]),
+            "retires": _jobs(to, one["retires"]),
+        }
         for one in document["taken"]
     ]
     edges = [[job(to, parent), job(to, child), attempt(to, by)] for parent, child, by in document.get("edges", ())]

@@ -53,9 +53,7 @@ _SCOPES = {
     "rerun_change": "of_changes",
     "rerun_job": "of_jobs",
     "canary": "of_groups",
-} | dict.fromkeys(
-    ("step", "fan_out", "subtask", "patch", "fingerprint", "accepted", "temporary_output"), "of_attempts"
-)
+} | dict.fromkeys(("step", "fan_out", "subtask", "patch", "fingerprint", "accepted", "temporary_output"), "of_attempts")
 """The block with the condition on the rows of a table; `in_workflow` for the others."""
 
 
@@ -276,7 +274,9 @@ class BundleWriter:
         if unknown := [name for name in names if isinstance(known.get(name), LeftOut | None)]:
             raise StoreDamaged(f"the rows of {table} have an unknown column, {unknown[0]}")
         convert = _converter(self._to, table, names)
-        constants = {name: one.value for name, one in known.items() if isinstance(one, LeftOut) and one.value is not None}
+        constants = {
+            name: one.value for name, one in known.items() if isinstance(one, LeftOut) and one.value is not None
+        }
         written = (*names, *constants)
         by_name = {column[0]: column for column in table_columns()[table]}
         insert = Table(table, written, ()).insert()

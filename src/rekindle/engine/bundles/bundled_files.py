@@ -7,6 +7,7 @@ import re
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,11 +17,10 @@ from rekindle.files.bundle_files import PIECE
 from rekindle.files.store_files import open_regular_file
 from rekindle.journal.encoding import from_json
 from rekindle.journal.paths import attempt_folder
+from rekindle.store.bundles import IdRuns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from rekindle.store.bundles import IdRuns
 
 _OWN = re.compile(r"(\d+)(\.\d+\.(?:out|err)(?:\.gz)?|\.outputs|\.partial|\.subtasks|)")
 """The names of an attempt's files beside the folder of attempts: its folder, logs, and folders with kept files."""
@@ -228,6 +228,6 @@ def unpack_tar(pieces: Iterator[bytes], write: Callable[[tarfile.TarInfo, Iterab
             content = tar.extractfile(info) if info.isreg() else None
             if content is None:
                 raise tarfile.ReadError(f"{info.name!r} is no plain file")
-            write(info, iter(lambda content=content: content.read(PIECE), b""))
+            write(info, iter(partial(content.read, PIECE), b""))
     stream.drain()
     return count

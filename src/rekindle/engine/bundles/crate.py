@@ -51,9 +51,8 @@ class CrateBuilder:
         elif table == "attempt":
             if len(self._attempts) < _MOST and row[columns.index("job")] in self._jobs:
                 self._attempts[row[columns.index("id")]] = dict(zip(columns, row, strict=True))
-        elif table == "fingerprint" and row[columns.index("part")] == "files":
-            if (attempt := row[columns.index("attempt")]) in self._attempts:
-                self._files[attempt] = from_json(row[columns.index("document")])
+        elif row[columns.index("attempt")] in self._attempts and row[columns.index("part")] == "files":
+            self._files[row[columns.index("attempt")]] = from_json(row[columns.index("document")])
 
     def text(self, name: str, newest: float, attempts: int, members: Sequence[Member]) -> bytes:
         """Return the metadata of a bundle with these members."""

@@ -65,7 +65,7 @@ def export_workflow(
     session: Session,
     workflow: str,
     path: Path | None,
-    options: ExportOptions = ExportOptions(),
+    options: ExportOptions,
     progress: ShowProgress = lambda _: None,
 ) -> ExportReport:
     """Write a workflow, given by id or name, as one file; without a path, measure only. The rows are those of one

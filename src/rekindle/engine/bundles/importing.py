@@ -15,7 +15,6 @@ import msgspec
 from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import NotFound, Refused, StoreDamaged
 from rekindle.engine.bundles.bundled_files import unpack_tar
-from rekindle.engine.bundles.exporting import ShowProgress
 from rekindle.engine.bundles.manifest import ATTEMPTS, FORMAT, PROJECT, VERSION, Manifest, rows_member
 from rekindle.files.bundle_files import BundleFile, DamagedBundle, Member, digest_of_file, is_safe, lines_of
 from rekindle.files.store_files import make_folder, open_regular_file, open_store_file
@@ -27,6 +26,7 @@ from rekindle.store.bundles import BundleWriter, NewWorkflow, reserve_attempts
 from rekindle.store.schema import newest_version
 
 if TYPE_CHECKING:
+    from rekindle.engine.bundles.exporting import ShowProgress
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
 
@@ -195,7 +195,7 @@ class _Import:
                 raise DamagedBundle(f"{info.name!r} is no file of an attempt")
             self._progress(f"files of attempt {own[1]} of {count}")
             path = attempt_folder(store, first + int(own[1]) - 1) + own[2]
-            make_folder(os.path.dirname(path))
+            make_folder(path.rpartition("/")[0])
             _write(open_store_file(path, _NEW_FILE), pieces)
             if info.mode & 0o100:
                 os.chmod(path, os.stat(path).st_mode | 0o100)  # noqa: PTH101 PTH116
