@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 
 from rekindle.domain.rerun.request import How
 from rekindle.engine.bundles.exporting import ExportOptions, export_workflow
-from rekindle.engine.bundles.importing import import_bundle
+from rekindle.engine.bundles.importing import Bundle, ImportReport, import_bundle
 from rekindle.engine.queries import job_queries
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit.submit import archive_workflow
 from rekindle.testing import FakeClock
 
 EVERYTHING = ExportOptions(inputs=True, outputs=True)
+
+
+def bring(session: Session, path: Path, **more: Any) -> ImportReport:
+    with Bundle(path) as bundle:
+        return import_bundle(session, bundle, **more)
 
 
 @settings(phases=(Phase.generate,), max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,8 +39,8 @@ def test_an_imported_history_exports_the_same_bytes(
         with open_session(str(folder / "other" / ".rekindle")) as opened:
             session = Session(opened.store, FakeClock())
             if used:  # ids of the bundle and of the store differ
-                import_bundle(session, first, name="before")
-            report = import_bundle(session, first, name="any" if used else None)
+                bring(session, first, name="before")
+            report = bring(session, first, name="any" if used else None)
             assert report.workflow is not None
             export_workflow(session, "any", again, EVERYTHING)
             assert again.read_bytes() == first.read_bytes()

@@ -457,11 +457,12 @@ class Client(Reader):
         Raises:
             Refused: The file is damaged or of a newer rekindle, or its name or a file is taken. Nothing is imported.
         """
-        from rekindle.engine.bundles.importing import import_bundle
+        from rekindle.engine.bundles.importing import Bundle, import_bundle
         from rekindle.presentation.bundles import import_document
 
         folder = None if into is None else Path(into)
-        report = import_bundle(self._session, Path(path), name=name, into=folder, dry_run=dry_run)
+        with Bundle(Path(path)) as bundle:
+            report = import_bundle(self._session, bundle, name=name, into=folder, dry_run=dry_run)
         return ImportedBundle.of(import_document(report))
 
 

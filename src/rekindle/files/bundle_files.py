@@ -97,7 +97,8 @@ class BundleFileWriter:
 
     def discard(self) -> None:
         """Remove what was written."""
-        if self._path is not None and not self._file.closed:
+        if self._zip is not None and not self._file.closed:
+            self._zip.fp = None  # so that it writes no end
             self._file.close()
             self._draft.unlink(missing_ok=True)
 

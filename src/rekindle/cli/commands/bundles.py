@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +17,9 @@ from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import check_text, json_option
 from rekindle.cli.output import json_output
 from rekindle.cli.sessions import opened, reconciled
-from rekindle.domain.errors import UsageError
+from rekindle.domain.errors import NotFound, UsageError
 from rekindle.domain.texts.quantities import format_size
+from rekindle.engine.session import Session, open_session
 from rekindle.presentation import words
 from rekindle.presentation.bundles import export_document, import_document
 from rekindle.streams import terminal_columns
@@ -140,10 +142,12 @@ def import_bundle(file: Path, name: str | None, into: Path | None, dry_run: bool
       rekindle import sweep.rekindle --dry-run
       rekindle import sweep.rekindle --as colleague-sweep --into ~/sweep
     """
-    from rekindle.engine.bundles.importing import import_bundle
+    from rekindle.engine.bundles.importing import Bundle, folder_name, import_bundle
 
-    with opened(create=not dry_run) as session, _progress("importing", as_json) as show:
-        report = import_bundle(session, file, name=name, into=into, dry_run=dry_run, progress=show)
+    with Bundle(file) as bundle, _progress("importing", as_json) as show, _store(dry_run) as (session, temporary):
+        if temporary:
+            into = into or Path(folder_name(name or bundle.manifest.workflow))
+        report = import_bundle(session, bundle, name=name, into=into, dry_run=dry_run, progress=show)
     if as_json:
         json_output.emit(import_document(report))
         return
@@ -166,6 +170,22 @@ def _import_lines(report: ImportReport) -> Iterator[str]:
     if report.workflow is not None:
         yield f"look: rekindle workflows show {report.workflow}"
         yield f"run it: rekindle workflows archive {report.workflow} --undo"
+
+
+@contextmanager
+def _store(dry_run: bool) -> Iterator[tuple[Session, bool]]:
+    """Open the store, and make it if there is none; for a dry run, one in a temporary folder. Yield the session, and
+    whether it is temporary."""
+    try:
+        session = opened(create=not dry_run)
+    except NotFound:
+        if not dry_run:
+            raise
+        with TemporaryDirectory(prefix="rekindle-") as folder, open_session(folder) as made:
+            yield made, True
+        return
+    with session:
+        yield session, False
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -51,9 +51,38 @@ class ImportReport(msgspec.Struct, frozen=True):
     present: int  # files of the project that were there already, with the same content
 
 
+class Bundle:
+    """An open bundle whose bytes have been compared with their digest. Use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise NotFound if there is no such file; Refused if it is damaged or of a newer version."""
+        self.path = path
+        try:
+            self.file = BundleFile(path)
+        except FileNotFoundError as error:
+            raise NotFound(f"no such file: {path}") from error
+        except OSError as error:
+            raise Refused(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+        except DamagedBundle as error:
+            raise _damaged(path, error) from error
+        try:
+            self.manifest = _read_manifest(self.file, path)
+        except (DamagedBundle, Refused) as error:
+            self.file.close()
+            if isinstance(error, Refused):
+                raise
+            raise _damaged(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
 def import_bundle(
     session: Session,
-    path: Path,
+    bundle: Bundle,
     *,
     name: str | None = None,
     into: Path | None = None,
@@ -69,23 +98,12 @@ def import_bundle(
         dry_run: Verify the bundle and what it would change, and change nothing.
 
     Raises:
-        NotFound: There is no such file.
-        Refused: The bundle is damaged, of a newer version, or its name or files are taken. Nothing is imported.
+        Refused: The bundle is damaged, or its name or files are taken. Nothing is imported.
     """
     try:
-        bundle = BundleFile(path)
-    except FileNotFoundError as error:
-        raise NotFound(f"no such file: {path}") from error
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
-    except DamagedBundle as error:
-        raise _damaged(path, error) from error
-    try:
-        return _Import(session, bundle, path, name, into, progress).run(dry_run=dry_run)
+        return _Import(session, bundle, name, into, progress).run(dry_run=dry_run)
     except (DamagedBundle, tarfile.TarError) as error:
-        raise _damaged(path, error) from error
-    finally:
-        bundle.close()
+        raise _damaged(bundle.path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> Refused:
@@ -97,16 +115,10 @@ def _damaged(path: Path, error: Exception) -> Refused:
 
 class _Import:
     def __init__(
-        self,
-        session: Session,
-        bundle: BundleFile,
-        path: Path,
-        name: str | None,
-        into: Path | None,
-        progress: ShowProgress,
+        self, session: Session, bundle: Bundle, name: str | None, into: Path | None, progress: ShowProgress
     ) -> None:
-        self._session, self._bundle, self._path, self._progress = session, bundle, path, progress
-        self._manifest = _read_manifest(bundle, path)
+        self._session, self._bundle, self._progress = session, bundle.file, progress
+        self._manifest = bundle.manifest
         self._renamed = None if name is None else normalize_name(name)
         self._name = self._renamed or self._manifest.workflow
         beside = Path(session.store.folder).parent / folder_name(self._name)
@@ -326,9 +338,8 @@ class _NewFiles:
             folder, _, number = own.rpartition("/")
             if attempt == self._attempts[0] or not attempt & 0xFF:
                 names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112 PTH208
-            for name in names:
-                if name.partition(".")[0] == number:
-                    remove_tree(f"{folder}/{name}")
+            for path in (Path(folder, name) for name in names if name.partition(".")[0] == number):
+                remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _write(fd: int, pieces: Iterable[bytes], mtime_ns: int | None = None) -> None:
