@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import click
 import pytest
 from cli_shell import Shell
 
-from rekindle.cli.output.progress import FailureKind, LiveDisplay, NewFailures, PlainDisplay, pace_text
+from rekindle.cli.output.progress import FailureKind, InPlace, LiveDisplay, NewFailures, PlainDisplay, pace_text
 from rekindle.domain.pace import Pace
 from rekindle.domain.states import State
 from rekindle.engine.results import Progress
@@ -231,6 +232,57 @@ def test_characters_that_a_terminal_does_not_know_are_replaced(screen: Any, monk
     with LiveDisplay(NewFailures(dict), Pace()) as display:
         display(progress(1, ("é" * 80,), running=1))
         assert shown.lines == ["-" * 24 + "   0% 0 of 1", "1 running after 1.0 s", "running: " + "?" * 30 + "."]
+
+
+def test_ctrl_c_in_a_drawing_leaves_one_drawing(screen: Any) -> None:
+    shown, pressed = screen(40), []
+
+    class Interrupting(io.RawIOBase):
+        """A terminal whose user presses Ctrl-C as soon as the text is seen."""
+
+        def writable(self) -> bool:
+            return True
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            shown.write(bytes(data).decode())
+            if b"pressed now" in bytes(data) and not pressed:
+                pressed.append(True)
+                os.kill(os.getpid(), signal.SIGINT)
+            return len(data)
+
+    stream = io.TextIOWrapper(io.BufferedWriter(Interrupting()), encoding="utf-8")
+    drawn = InPlace(stream)
+    drawn.draw(["first"])
+    with pytest.raises(KeyboardInterrupt):
+        drawn.draw(["pressed now", "with more lines", "than the first"])
+    drawn.draw(["third"])
+    assert [line for line in shown.lines if line] == ["third"]
+
+
+def test_a_stream_without_an_encoding_takes_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Capture:
+        """What some frameworks put in the place of stderr."""
+
+        text = ""
+
+        def write(self, text: str) -> int:
+            self.text += text
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+        def fileno(self) -> int:
+            return -1
+
+    capture = Capture()
+    monkeypatch.setattr(sys, "stderr", capture)
+    with LiveDisplay(NewFailures(dict), Pace()) as display:
+        display(progress(2, completed=10))
+    assert "100% 10 of 10" in capture.text
 
 
 def run_on_a_terminal(folder: Path, *words: str, columns: int, **env: str) -> str:

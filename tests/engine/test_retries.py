@@ -294,3 +294,17 @@ def test_below_a_retried_job_nothing_is_touched(scripted):
     scripted.project.rerun("b", how=How())
     (retry,) = scripted.retries()
     assert [job.name for job in retry.plan.jobs] == ["a"]
+
+
+def test_a_retry_below_a_job_that_failed_frees_those_that_wait_for_its_end(scripted):
+    free = "{name: retried, jobs: {a: {run: x}, b: {run: x, retry: {max: 1}}, c: {run: x, needs: [b], when: finished}}}"
+    scripted.project.submit(free)
+
+    def script(assignment: Assignment) -> ScriptedOutcome:
+        if assignment.job == scripted.project.job("a"):
+            return FAILS
+        scripted.project.submit(free.replace("retry:", "needs: [a], retry:"))
+        return ScriptedOutcome(fails_at="run", waits=3)
+
+    scripted.work(script, slots=2)
+    assert scripted.project.states() == {"a": State.FAILED, "b": State.WAITING, "c": State.FAILED}

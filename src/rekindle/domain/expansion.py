@@ -57,13 +57,10 @@ class Axis(msgspec.Struct, frozen=True):
         return zip(self.labels(), (encode(row)[1:-1] for row in self.rows()), strict=True)
 
 
-class MatrixJobs(Sequence[JobNode]):
-    """The jobs of one template, for each combination of the rows of its axes. The last axis varies fastest."""
+class _JobSequence(Sequence[JobNode]):
+    """Jobs that are made when they are read."""
 
-    def __init__(self, name: str, template: int, axes: Sequence[Axis]) -> None:
-        self._name, self._template, self._axes = name, template, axes
-        self._length = math.prod(len(axis) for axis in axes)
-        self._positions: list[dict[str, int]] | None = None
+    _length: int
 
     def __len__(self) -> int:
         return self._length
@@ -75,7 +72,23 @@ class MatrixJobs(Sequence[JobNode]):
     def __getitem__(self, position: int | slice) -> JobNode | list[JobNode]:
         if isinstance(position, slice):
             return [self[one] for one in range(self._length)[position]]
-        left = range(self._length)[position]
+        return self._job(range(self._length)[position])
+
+    def _job(self, position: int) -> JobNode:
+        """Return the job at a position from 0 up to the length."""
+        raise NotImplementedError
+
+
+class MatrixJobs(_JobSequence):
+    """The jobs of one template, for each combination of the rows of its axes. The last axis varies fastest."""
+
+    def __init__(self, name: str, template: int, axes: Sequence[Axis]) -> None:
+        self._name, self._template, self._axes = name, template, axes
+        self._length = math.prod(len(axis) for axis in axes)
+        self._positions: list[dict[str, int]] | None = None
+
+    def _job(self, position: int) -> JobNode:
+        left = position
         binding: list[dict[str, Any]] = []
         for axis in reversed(self._axes):
             left, at = divmod(left, len(axis))
@@ -149,7 +162,7 @@ def _nodes(axes: Sequence[Axis]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{label},{other}", {**values, **more}
 
 
-class ExpandedJobs(Sequence[JobNode]):
+class ExpandedJobs(_JobSequence):
     """The jobs of all entries of a spec, in order. Only those of a plain matrix are made while they are read."""
 
     def __init__(self) -> None:
@@ -169,19 +182,9 @@ class ExpandedJobs(Sequence[JobNode]):
         self._length = span.stop
         return span
 
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, position: int) -> JobNode: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[JobNode]: ...
-    def __getitem__(self, position: int | slice) -> JobNode | list[JobNode]:
-        if isinstance(position, slice):
-            return [self[one] for one in range(self._length)[position]]
-        wanted = range(self._length)[position]
-        part = bisect_right(self._starts, wanted) - 1
-        return self._parts[part][wanted - self._starts[part]]
+    def _job(self, position: int) -> JobNode:
+        part = bisect_right(self._starts, position) - 1
+        return self._parts[part][position - self._starts[part]]
 
     def __iter__(self) -> Iterator[JobNode]:
         return itertools.chain.from_iterable(self._parts)

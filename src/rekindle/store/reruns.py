@@ -14,6 +14,7 @@ from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import PlannedJob, PlannedJobs, Reason, ReasonKind, RerunPlan, RerunRecord, SavedFile
 from rekindle.domain.rerun.plan_json import rolled_back_from_json
 from rekindle.domain.rerun.undo import UndoConflicts
+from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, json_reader
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.derived import CountKey, add_counts, derive_states, has_finish_dependents, reclassify
@@ -37,7 +38,6 @@ from rekindle.store.rows import STATES, next_attempt_of
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import Baseline
-    from rekindle.domain.states import State
 
 SQL = load("reruns")
 
@@ -91,7 +91,8 @@ class Reruns:
                 counts[workflow, resource_class, after[job]] -= 1
         add_counts(self._db, counts)
         reclassify(self._db, modified)
-        if kind not in _AUTOMATIC:
+        # A job that runs again by itself was ready before, but a revision may have made it need others since.
+        if kind not in _AUTOMATIC or plan.jobs.total(lambda job: job.after is State.WAITING):
             planned = plan.jobs.ids
             if has_finish_dependents(self._db, planned):  # jobs outside the plan may count these as finished
                 derive_states(self._db, planned)
