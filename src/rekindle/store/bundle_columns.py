@@ -297,7 +297,7 @@ COLUMNS: Mapping[str, Mapping[str, Convert | LeftOut]] = {
         **_values("name binding priority attempts held canceled retired when_finished delayed_since"),
         "state": LeftOut(_DERIVED, 0),
         "unmet": LeftOut(_DERIVED, 0),
-        "version": LeftOut("plans of one store are bound to it", 0),
+        "version": LeftOut("plans of one store are bound to it"),
     },
     "edge": {"parent": _id("job"), "child": _id("job"), "added_by": _id("attempt")},
     "attempt": {

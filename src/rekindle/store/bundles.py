@@ -28,6 +28,7 @@ from rekindle.store.database import UNREADABLE
 from rekindle.store.derived import derive_states, extend_spans
 from rekindle.store.integrity import row_problems, table_columns
 from rekindle.store.queries import Query, Row, load
+from rekindle.store.revisions import first_version
 from rekindle.store.stored_paths import StoredPaths, path_of, stored_text
 
 if TYPE_CHECKING:
@@ -274,9 +275,7 @@ class BundleWriter:
         if unknown := [name for name in names if isinstance(known.get(name), LeftOut | None)]:
             raise StoreDamaged(f"the rows of {table} have an unknown column, {unknown[0]}")
         convert = _converter(self._to, table, names)
-        constants = {
-            name: one.value for name, one in known.items() if isinstance(one, LeftOut) and one.value is not None
-        }
+        constants = self._constants(table)
         written = (*names, *constants)
         by_name = {column[0]: column for column in table_columns()[table]}
         insert = Table(table, written, ()).insert()
@@ -285,10 +284,17 @@ class BundleWriter:
             made = list[Row]()
             for row in some:
                 count += 1
-                made.append(self._made(table, by_name, written, row, convert, constants.values(), count))
+                made.append(self._made(table, by_name, written, row, convert, tuple(constants.values()), count))
             self._insert(table, written, insert, made)
             progress(table, count)
         return count
+
+    def _constants(self, table: str) -> dict[str, Any]:
+        """Return the values of columns that a bundle does not have and that may not be null."""
+        found = {name: one.value for name, one in COLUMNS[table].items() if isinstance(one, LeftOut)}
+        if table == "job":
+            found["version"] = first_version(self._db)
+        return {name: value for name, value in found.items() if value is not None}
 
     def _made(
         self,
@@ -297,10 +303,10 @@ class BundleWriter:
         names: Sequence[str],
         row: Any,
         convert: Callable[[list[Any]], None],
-        constants: Iterable[Any],
+        constants: Row,
         number: int,
     ) -> Row:
-        if not isinstance(row, list) or len(row) + len(list(constants)) != len(names):
+        if not isinstance(row, list) or len(row) + len(constants) != len(names):
             raise StoreDamaged(f"row {number} of {table} is no list of its columns")
         if table in SHARED:
             row[names.index("id")] = number  # its place in the list, which `_insert` completes

@@ -289,6 +289,8 @@ def _read_manifest(bundle: BundleFile, path: Path) -> Manifest:
         raise DamagedBundle(f"the member {unsafe[0]!r} would be written outside of its folder")
     if missing := sorted({rows_member(table) for table in manifest.rows} - names):
         raise DamagedBundle(f"it has no {missing[0]}")
+    if unknown := sorted(manifest.rows.keys() - COLUMNS):
+        raise DamagedBundle(f"there is no table {unknown[0]}")
     if manifest.rows.get("workflow") != 1:
         raise DamagedBundle("it has no workflow")
     return manifest
@@ -338,8 +340,8 @@ class _NewFiles:
             folder, _, number = own.rpartition("/")
             if attempt == self._attempts[0] or not attempt & 0xFF:
                 names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112 PTH208
-            for path in (Path(folder, name) for name in names if name.partition(".")[0] == number):
-                remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
+            for place in (Path(folder, name) for name in names if name.partition(".")[0] == number):
+                remove_tree(str(place)) if place.is_dir() else place.unlink(missing_ok=True)
 
 
 def _write(fd: int, pieces: Iterable[bytes], mtime_ns: int | None = None) -> None:
