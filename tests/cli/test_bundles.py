@@ -365,6 +365,13 @@ def test_a_file_that_cannot_be_written_and_words_that_are_missing(project: Shell
     assert [path.name for path in project.folder.iterdir() if "part" in path.name] == []
 
 
+def test_a_misspelt_system_is_no_file(shell: Shell) -> None:
+    done = shell("import", "firework", "dump")
+    assert done.code == 64
+    assert "did you mean `fireworks`?" in done.err
+    assert "name a file that" in shell("import", ".").err
+
+
 def entities(bundle: Path) -> Iterator[dict[str, Any]]:
     with zipfile.ZipFile(bundle) as file:
         yield from json.loads(file.read("ro-crate-metadata.json"))["@graph"]

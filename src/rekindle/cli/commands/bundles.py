@@ -18,6 +18,7 @@ from rekindle.cli.options import check_text, json_option
 from rekindle.cli.output import json_output
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.domain.errors import NotFound, UsageError
+from rekindle.domain.texts.display import closest_word
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.session import Session, open_session
 from rekindle.presentation import words
@@ -97,14 +98,15 @@ class _Imports(LazyGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse arguments as click does, those of a bundle too."""
-        if args and args[0] not in self.entries and args[0] not in ("-h", "--help"):
-            args = [_BUNDLE, *args]
+        if args and args[0] not in (*self.entries, "-h", "--help"):
+            misspelt = closest_word(args[0], self.entries) is not None and not Path(args[0]).exists()
+            args = args if misspelt else [_BUNDLE, *args]
         return super().parse_args(ctx, args)
 
 
 @click.group("import", cls=_Imports, entries=IMPORTS)
 def import_history() -> None:
-    """Import a workflow with its history: from a bundle, or from another system.
+    """Import a workflow from a bundle, or from another system. Its history comes with it.
 
     `rekindle import FILE` imports a bundle that `rekindle export` wrote; `rekindle import bundle --help` tells more.
 
@@ -128,7 +130,7 @@ def import_history() -> None:
 @click.option("--dry-run", is_flag=True, help="Verify the bundle, show what it contains, and import nothing.")
 @json_option
 def import_bundle(file: Path, name: str | None, into: Path | None, dry_run: bool, as_json: bool) -> None:
-    """Import a workflow from a bundle: `rekindle import FILE`.
+    """Import a bundle that `rekindle export` wrote: `rekindle import FILE`.
 
     The workflow is archived: its history, logs, failures and comparisons can be read, and no runner takes its jobs.
     `rekindle workflows archive WF --undo` makes it one that runs; its commands come from whoever wrote the bundle.

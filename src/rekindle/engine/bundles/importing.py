@@ -62,7 +62,9 @@ class Bundle:
         except FileNotFoundError as error:
             raise NotFound(f"no such file: {path}") from error
         except OSError as error:
-            raise Refused(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+            raise Refused(
+                f"{path} cannot be read: {error.strerror}", hint="name a file that `rekindle export` wrote"
+            ) from error
         except DamagedBundle as error:
             raise _damaged(path, error) from error
         try:
