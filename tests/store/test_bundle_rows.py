@@ -37,6 +37,9 @@ INSERT INTO accepted (rerun, attempt, document) SELECT {rerun}, {attempt}, '{{"t
 ',"revision":1,"binding":"{{}}","needed":{{"{job}":"d"}},"prints":{{"inputs":[{{"name":"i","path":"./in.csv",\
 "digest":"e"}}]}}}}' FROM template
 INSERT INTO temporary_output (attempt, name, path, decided) VALUES ({attempt}, 'o', './o.txt', 2.0)
+INSERT INTO verification (attempt, at, outcome, detail) VALUES ({attempt}, 3.0, 'differs', '{{"why": "o"}}')
+INSERT INTO judgement (id, workflow, job, attempt, command, token, asked) \
+VALUES (6, {workflow}, {job}, {attempt}, '"true"', 't', 1.0)
 INSERT INTO prune (id, at, request, logs, attempts, bytes) VALUES (5, 1.0, '{{}}', 'removed', 1, 10)
 UPDATE attempt SET pruned_by = 5, code = 'c1', folder = '@/attempts/0000/00/{attempt}' WHERE id = {attempt}
 INSERT INTO source (digest, modules) VALUES ('c1', '{{"m":"d"}}')
@@ -139,6 +142,7 @@ def test_nothing_of_an_imported_workflow_goes_on(lived: tuple[Store, int], targe
         assert archive.runners.alive() == []
         assert archive.supervisions.active(number) is None
         assert archive.hooks.pending(None) == []
+        assert archive.judgements.open(None) == []
         jobs = {job.name: job.attempt for job in archive.jobs.get(own)}
         ended = archive.attempts.get(jobs[running[0]] or 0)
         assert ended is not None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from rekindle.api import arguments, shown_plans
+from rekindle.api.bundles import BundleReader
 from rekindle.api.hints import python_hints
-from rekindle.api.reproducer import Reproducer
 from rekindle.api.workflow import run_definition
 from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.errors import PlanRefused, UsageError
@@ -45,7 +44,6 @@ from rekindle.engine.running.work import work
 from rekindle.engine.submit.submit import preview, submit
 from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.presentation.batch_values import PruneReport
-from rekindle.presentation.bundles import ImportedBundle
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -59,7 +57,7 @@ shown_plans.resolve_annotations()
 
 
 @python_hints
-class Client(Reproducer):
+class Client(BundleReader):
     """A store, and what the command line does with it. Use it as a context manager, or close it.
 
     Calls about one noun are together: `client.workflows.list()`, `client.jobs(…)`, `client.attempts.diff(a, b)`,
@@ -473,34 +471,6 @@ class Client(Reproducer):
             return PruneReport.of(prune_document(plan))
         asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
         return PruneReport.of(prune_document(plan, prune.prune(session, plan, asked, note)))
-
-    def import_bundle(
-        self,
-        path: arguments.StorePath,
-        *,
-        name: str | None = None,
-        into: arguments.StorePath | None = None,
-        dry_run: bool = False,
-    ) -> ImportedBundle:
-        """Import a workflow that `export` wrote. It is archived: nothing of it runs before
-        `client.workflows.archive(workflow, undo=True)`.
-
-        Args:
-            path: The file.
-            name: The workflow's name in this store. None: that in the bundle.
-            into: The workflow's folder, in which files are unpacked. None: a folder with its name beside the store.
-            dry_run: Verify the file, and import nothing.
-
-        Raises:
-            Refused: The file is damaged or of a newer rekindle, or its name or a file is taken. Nothing is imported.
-        """
-        from rekindle.engine.bundles.importing import Bundle, import_bundle
-        from rekindle.presentation.bundles import import_document
-
-        folder = None if into is None else Path(into)
-        with Bundle(Path(path)) as bundle:
-            report = import_bundle(self._session, bundle, name=name, into=folder, dry_run=dry_run)
-        return ImportedBundle.of(import_document(report))
 
 
 def _requests(

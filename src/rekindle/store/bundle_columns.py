@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.judging import JUDGE
 from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.states import Cause, State
 from rekindle.journal.encoding import from_json, to_json
@@ -241,6 +242,11 @@ FINGERPRINTS: Mapping[str, Convert] = {
 """The converter of a fingerprint's document, by its part."""
 
 
+def _undecided(_: Renumbering, value: Any) -> Any:
+    """What a failure waits for. Its judge is not asked any more."""
+    return None if value == JUDGE else value
+
+
 def _values(names: str) -> dict[str, Convert | LeftOut]:
     return dict.fromkeys(names.split(), VALUE)
 
@@ -311,10 +317,14 @@ COLUMNS: Mapping[str, Mapping[str, Convert | LeftOut]] = {
         "signature": _id("signature"),
         "archived_by": _id("rerun"),
         "pruned_by": _id("prune"),
+        "completed_by": _id("rerun"),
+        "reused_from": _signed_id("attempt"),
+        "identity": LeftOut("what is imported is not reused for jobs of the store"),
         "folder": _path,
         **_values("number token state revision binding code worker host pid pid_start shared queued started ended"),
         **_values("cause exit_code signal error_type error_message error_traceback error_stderr evidence cpu_seconds"),
         **_values("max_rss_bytes result verdict verdict_message start_step overrides partial acts cancel left_running"),
+        "undecided": _undecided,
     },
     "step": {
         "attempt": _id("attempt"),
@@ -329,6 +339,15 @@ COLUMNS: Mapping[str, Mapping[str, Convert | LeftOut]] = {
     "patch": {"id": _id("patch"), "attempt": _id("attempt"), "job": _id("job"), **_values("change in_force")},
     "fingerprint": {"attempt": _id("attempt"), **_values("part document")},
     "accepted": {"rerun": _id("rerun"), "attempt": _id("attempt"), "document": _json(_BASELINE)},
+    "verification": {"attempt": _id("attempt"), **_values("at outcome detail")},
+    "judgement": {
+        "id": _id("judgement"),
+        "workflow": _id("workflow"),
+        "job": _id("job"),
+        "attempt": _id("attempt"),
+        **_values("command token asked starts taken answer reason ended"),
+        "owner": NOTHING,
+    },
     "temporary_output": {"attempt": _id("attempt"), "path": _path, **_values("name decided removed")},
     "rerun_change": {
         "rerun": _id("rerun"),
@@ -384,6 +403,7 @@ LEFT_OUT: Mapping[str, LeftOut] = {
     "file": LeftOut("a cache of digests of one disk"),
     "assessment": LeftOut("a cache of what was compared on one disk"),
     "api_token": LeftOut("secrets of one store"),
+    "cached_output": LeftOut("contents that one store has"),
     "removal": LeftOut("files of one store that are still to be removed"),
 }
 """The tables that a bundle does not have."""
@@ -402,6 +422,7 @@ ENDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "supervision": ("ended", {"ended": "", "outcome": "given_up"}),
     "hook_delivery": ("result", {"result": "not delivered: the workflow was exported", "ended": ""}),
     "canary_group": ("outcome", {"outcome": "dropped", "why": "the workflow was exported before", "ended": ""}),
+    "judgement": ("answer", {"answer": "withdrawn", "reason": "the workflow was exported", "ended": ""}),
     "temporary_output": ("removed", {"removed": ""}),
 }
 """By table, the column that shows whether something has not ended (an active state, or null), and how a bundle has it

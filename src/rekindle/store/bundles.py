@@ -54,7 +54,10 @@ _SCOPES = {
     "rerun_change": "of_changes",
     "rerun_job": "of_jobs",
     "canary": "of_groups",
-} | dict.fromkeys(("step", "fan_out", "subtask", "patch", "fingerprint", "accepted", "temporary_output"), "of_attempts")
+} | dict.fromkeys(
+    ("step", "fan_out", "subtask", "patch", "fingerprint", "accepted", "verification", "temporary_output"),
+    "of_attempts",
+)
 """The block with the condition on the rows of a table; `in_workflow` for the others."""
 
 
