@@ -58,6 +58,27 @@ def _rekindle_checks(folder: Path, count: int, _: ExitStack) -> Run:
     return lambda: command(words, folder)
 
 
+def _rekindle_reuse(folder: Path, count: int, _: ExitStack) -> Run:
+    spec = {
+        "name": "bench",
+        "params": {"a": 1},
+        "defaults": {"cache": True},
+        "jobs": {
+            "job": {
+                "matrix": {"i": {"range": [0, count]}},
+                "run": "echo ${params.a} ${matrix.i} > out/${matrix.i}",
+                "outputs": {"out": "out/${matrix.i}"},
+            }
+        },
+    }
+    (folder / "out").mkdir()
+    (folder / "spec.json").write_text(json.dumps(spec))
+    words = [str(REKINDLE), "run", "spec.json", "-j", "2", "--yes"]
+    command(words, folder)
+    command([*words, "--param", "a=2"], folder)
+    return lambda: command(words, folder)
+
+
 def _files(folder: Path, count: int) -> None:
     """Write the inputs of the jobs with outputs."""
     for name in ("in", "out"):
@@ -208,6 +229,17 @@ def _snakemake_checks(folder: Path, count: int, _: ExitStack) -> Run:
     return lambda: command(words, folder)
 
 
+def _snakemake_reuse(folder: Path, count: int, _: ExitStack) -> Run:
+    rule = 'output: "out/{i}"\n    params: a=config["a"]\n    cache: True'
+    _snakefile(folder, count, rule, "echo {params.a} {wildcards.i} > {output}")
+    (folder / "cache").mkdir()
+    words = [program("snakemake"), "--cores", "2", "--quiet", "all", "--cache", "--config"]
+    variables = {"SNAKEMAKE_OUTPUT_CACHE": str(folder / "cache")}
+    command([*words, "a=1"], folder, variables=variables)
+    command([*words, "a=2"], folder, variables=variables)
+    return lambda: command([*words, "a=1"], folder, variables=variables)
+
+
 def _snakefile(folder: Path, count: int, files: str, line: str) -> None:
     (folder / "Snakefile").write_text(
         f'rule all:\n    input: expand("out/{{i}}", i=range({count}))\n\nrule job:\n    {files}\n    shell: "{line}"\n'
@@ -267,6 +299,22 @@ def _dvc_checks(folder: Path, count: int, _: ExitStack) -> Run:
     command([program("dvc"), "init", "--no-scm", "--quiet"], folder, variables=_DVC)
     words = [program("dvc"), "repro", "--quiet"]
     command(words, folder, variables=_DVC)
+    return lambda: command(words, folder, variables=_DVC)
+
+
+def _dvc_reuse(folder: Path, count: int, _: ExitStack) -> Run:
+    stage = {
+        "foreach": list(range(count)),
+        "do": {"cmd": "echo ${a} ${item} > out/${item}", "params": ["a"], "outs": ["out/${item}"]},
+    }
+    (folder / "out").mkdir()
+    (folder / "dvc.yaml").write_text(json.dumps({"stages": {"job": stage}}))
+    command([program("dvc"), "init", "--no-scm", "--quiet"], folder, variables=_DVC)
+    words = [program("dvc"), "repro", "--quiet"]
+    for value in (1, 2):
+        (folder / "params.yaml").write_text(f"a: {value}\n")
+        command(words, folder, variables=_DVC)
+    (folder / "params.yaml").write_text("a: 1\n")
     return lambda: command(words, folder, variables=_DVC)
 
 
@@ -340,4 +388,10 @@ CHECKS = (
     Peer("doit", "doit", _doit_checks),
     Peer("Snakemake --cores 2", "snakemake", _snakemake_checks, most=1_000),
     Peer("DVC repro", "dvc", _dvc_checks, most=100),
+)
+
+REUSE = (
+    Peer(OURS, "", _rekindle_reuse),
+    Peer("DVC repro, run cache", "dvc", _dvc_reuse, most=100),
+    Peer("Snakemake --cache", "snakemake", _snakemake_reuse, most=1_000),
 )

@@ -26,9 +26,15 @@ def checks(count: int, rounds: int) -> list[Measurement]:
     return tools.measure(work.CHECKS, count, rounds, fresh=False, rates=False)
 
 
+def reuse(count: int, rounds: int) -> list[Measurement]:
+    """Measure a run for which a parameter was changed and set back: nothing runs, and outputs are restored."""
+    return tools.measure(work.REUSE, count, rounds, fresh=True, rates=False)
+
+
 ROWS = (
     Row("peer-commands", "no-op commands, 2 at a time: rekindle and others", commands, (10_000,), (1_000,), peers=True),
     Row("peer-calls", "no-op Python calls, 2 at a time: rekindle and others", calls, (10_000,), (1_000,), peers=True),
     Row("peer-reruns", "what runs again of jobs of which a hundredth failed", reruns, (10_000,), (1_000,), peers=True),
     Row("peer-checks", "nothing to do for jobs with a file each", checks, (10_000,), (1_000,), peers=True),
+    Row("peer-reuse", "a parameter changed and set back, outputs kept", reuse, (1_000,), (100,), peers=True),
 )

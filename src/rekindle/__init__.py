@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.domain.states import Cause, State
     from rekindle.domain.verdicts import Status
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import (
         AcceptedChanges,
         AppliedRerun,
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.bundles import ExportedBundle, ImportedBundle
+    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
     from rekindle.presentation.comparison_values import (
         AttemptDiff,
         Lineage,
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
         VerifiedJob,
         WorkflowDiff,
     )
+    from rekindle.presentation.forecast_values import Forecast
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -87,16 +91,23 @@ __all__ = [
     "AttemptError",
     "BadValue",
     "Budget",
+    "CachePruneReport",
+    "CacheVerification",
+    "CachedAttempt",
     "CancelResult",
     "Cause",
     "Client",
+    "CompletedByHand",
     "Event",
     "Explanation",
+    "ExportedBundle",
     "FailureGroup",
     "FlakyJob",
+    "Forecast",
     "Guards",
     "HoldResult",
     "How",
+    "ImportedBundle",
     "Job",
     "JobDetails",
     "JobHandle",
@@ -174,6 +185,7 @@ _MODULES = {
     "Cause": "rekindle.domain.states",
     "State": "rekindle.domain.states",
     "AcceptedChanges": "rekindle.api",
+    "CompletedByHand": "rekindle.api",
     "AppliedRerun": "rekindle.api",
     "CancelResult": "rekindle.api",
     "HoldResult": "rekindle.api",
@@ -188,9 +200,14 @@ _MODULES = {
     "StopHandle": "rekindle.engine.running.signals",
     "Event": "rekindle.presentation.batch_values",
     "Explanation": "rekindle.presentation.batch_values",
+    "ExportedBundle": "rekindle.presentation.bundles",
     "FailureGroup": "rekindle.presentation.batch_values",
+    "ImportedBundle": "rekindle.presentation.bundles",
     "FlakyJob": "rekindle.presentation.batch_values",
     "PruneReport": "rekindle.presentation.batch_values",
+    "CachedAttempt": "rekindle.presentation.cache_values",
+    "CachePruneReport": "rekindle.presentation.cache_values",
+    "CacheVerification": "rekindle.presentation.cache_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
     "Reproduction": "rekindle.presentation.comparison_values",
@@ -202,6 +219,7 @@ _MODULES = {
     "WorkflowDetails": "rekindle.presentation.batch_values",
     "WorkflowDiff": "rekindle.presentation.comparison_values",
     "WorkflowStatus": "rekindle.presentation.batch_values",
+    "Forecast": "rekindle.presentation.forecast_values",
     "RowList": "rekindle.presentation.row_lists",
     "Attempt": "rekindle.presentation.values",
     "AttemptDetails": "rekindle.presentation.values",

@@ -302,3 +302,47 @@ def test_the_project_itself_is_never_removed(project: Project) -> None:
           use: {run: "true", needs: [make]}
     """)
     assert Path(project.folder, "a").exists()
+
+
+CACHED = CHAIN.replace("name: chain\n", "name: chain\n    defaults: {cache: true}\n")
+
+
+@pytest.fixture
+def cached(project: Project) -> Project:
+    (project.folder / "raw").write_text("one\n")
+    project.run(CACHED)
+    ran(project)
+    return project
+
+
+def test_cached_ones_are_put_back_when_a_rerun_needs_them(cached: Project) -> None:
+    assert there(cached, "big", "mid") == []
+    before = (cached.folder / "n").read_text()
+    cached.rerun("use")
+    cached.work()
+    assert ran(cached) == ["use"]
+    assert set(cached.states().values()) == {State.COMPLETED}
+    assert (cached.folder / "n").read_text() == before
+    assert there(cached, "big", "mid") == []  # removed again, once `use` is done
+    assert stale(cached) == {}
+    cached.rerun("other")
+    cached.work()
+    assert ran(cached) == ["other"]
+
+
+def test_cached_ones_are_made_again_when_their_contents_are_poisoned(cached: Project) -> None:
+    for one in (Path(cached.session.store.folder) / "cache" / "contents").glob("*/*"):
+        one.write_bytes(one.read_bytes() + b"!")
+    cached.rerun("use")
+    cached.work()
+    assert ran(cached) == ["middle", "prepare", "use"]
+    assert (cached.folder / "n").read_text().strip() == "2"
+    assert set(cached.states().values()) == {State.COMPLETED}
+
+
+def test_cached_ones_are_made_again_when_their_jobs_have_changed(cached: Project) -> None:
+    (cached.folder / "raw").write_text("one\ntwo\n")
+    cached.rerun("use")
+    cached.work()
+    assert ran(cached) == ["middle", "other", "prepare", "use"]
+    assert (cached.folder / "n").read_text().strip() == "4"

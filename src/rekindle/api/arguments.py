@@ -12,7 +12,7 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, PlanRefused, UsageError
 from rekindle.domain.selection import Selection
 from rekindle.domain.texts.display import did_you_mean
-from rekindle.domain.texts.quantities import MOST_INTEGER, parse_duration
+from rekindle.domain.texts.quantities import MOST_INTEGER, parse_duration, parse_size
 from rekindle.engine.queries import selections
 from rekindle.engine.results import PlannedRerun, PlannedRestart
 from rekindle.query.selections import SelectionFlags, parse_selection
@@ -136,6 +136,18 @@ def seconds(name: str, given: float | str | None) -> float | None:
     raise BadValue(
         f"{name}={given!r} is neither a number of seconds nor a duration", hint=f'{name}=90 or {name}="1h30m"'
     )
+
+
+def size(name: str, given: int | str | None) -> int | None:
+    """Return a size in bytes, from a number or a text such as "20G". BadValue names the argument."""
+    if isinstance(given, str):
+        try:
+            return parse_size(given)
+        except BadValue as bad:
+            raise BadValue(f"{name}={given!r}: {bad.message}", hint=bad.hint) from None
+    if given is None or (type(given) is int and given >= 0):
+        return given
+    raise BadValue(f"{name}={given!r} is neither a number of bytes nor a size", hint=f'{name}=1 << 30 or {name}="20G"')
 
 
 _MOST_SECONDS = 1e12

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -19,6 +22,7 @@ from rekindle.engine.queries import selections
 from rekindle.engine.queries.workflow_queries import name_index
 from rekindle.engine.rerun import control, rerun, restart, resubmit
 from rekindle.engine.rerun.accept import accept
+from rekindle.engine.rerun.complete import CompletedByHand, CompleteOptions, complete, user_name
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.results import (
     AcceptedChanges,
@@ -41,6 +45,7 @@ from rekindle.engine.running.work import work
 from rekindle.engine.submit.submit import preview, submit
 from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.presentation.batch_values import PruneReport
+from rekindle.presentation.bundles import ImportedBundle
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -122,6 +127,7 @@ class Client(Reproducer):
         rerun: bool = True,
         retry_failed: bool = False,
         revise: bool = False,
+        reuse: bool = True,
         **params: Any,
     ) -> WorkReport:
         """Store a workflow and bring it up to date, as `rekindle run` does; see `Workflow.run`, also for Ctrl-C.
@@ -136,6 +142,7 @@ class Client(Reproducer):
             wait_timeout: End after this time, in seconds or as a text such as "1h30m". Running jobs go on.
             rerun: Whether stale jobs run.
             retry_failed: Whether failed jobs run again.
+            reuse: Whether earlier attempts, of any workflow, complete jobs with the same definition and inputs.
             revise: Become the next revision of a workflow of its name that was submitted from another file.
             params: Parameters of a spec file, as in `--param`.
 
@@ -143,7 +150,7 @@ class Client(Reproducer):
             The numbers of jobs that ran, with the exit code of `rekindle run`.
         """
         slots, limit = arguments.count("jobs", jobs), arguments.seconds("wait_timeout", wait_timeout)
-        options = WorkOptions(slots=slots, wait_timeout=limit, executor=executor, address=address)
+        options = WorkOptions(slots=slots, wait_timeout=limit, executor=executor, address=address, reuse=reuse)
         definition = arguments.definition(spec, params)
         report = run_definition(
             self._session, definition, options, name, new=new, rerun=rerun, retry_failed=retry_failed, revise=revise
@@ -161,6 +168,7 @@ class Client(Reproducer):
         address: str | None = None,
         watch: bool = False,
         wait_timeout: float | str | None = None,
+        reuse: bool = True,
     ) -> WorkReport:
         """Run ready jobs until none is left. Ctrl-C cancels the running jobs and raises KeyboardInterrupt after that is
         recorded.
@@ -173,6 +181,7 @@ class Client(Reproducer):
             address: Of the executor's engine, such as Dask's scheduler.
             watch: Wait for new jobs when none is left.
             wait_timeout: End after this time, in seconds or as a text such as "1h30m". Running jobs go on.
+            reuse: Whether earlier attempts, of any workflow, complete jobs with the same definition and inputs.
 
         Returns:
             The numbers of jobs that ran. Its `exit_code` covers these: 0 all completed, 2 some failed, 5 canceled,
@@ -185,6 +194,7 @@ class Client(Reproducer):
             address=address,
             watch=watch,
             wait_timeout=arguments.seconds("wait_timeout", wait_timeout),
+            reuse=reuse,
         )
         report = work(self._session, options, stop=stop)
         deliver(report.signal)
@@ -385,6 +395,35 @@ class Client(Reproducer):
         found = selections.select_stale(session, replace(chosen, changed=chosen.changed or True))
         return accept(session, found, {"jobs": list(found.versions)}, note)
 
+    def complete(
+        self,
+        jobs: arguments.Jobs,
+        *,
+        outputs: Mapping[str, str | os.PathLike[str]] | None = None,
+        result: Any = None,
+        note: str | None = None,
+        dry_run: bool = False,
+    ) -> CompletedByHand:
+        """Record these jobs as completed, with the files as they are: the results come from elsewhere. The jobs that
+        need them go on. Recorded, and undoable.
+
+        Args:
+            jobs: A selection, ids, or one id.
+            outputs: Of one job: where declared outputs lie, by name. They are copied into place.
+            result: What each job hands to those that need it, as JSON. None: nothing.
+            note: Recorded with it.
+            dry_run: Change nothing.
+
+        Raises:
+            PlanRefused: No job can be completed: `refused` has each job with the reason.
+        """
+        session, chosen = self._reconciled(), arguments.checked_jobs(jobs)
+        given = {name: os.fspath(path) for name, path in (outputs or {}).items()}
+        asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
+        text = None if result is None else json.dumps(result)
+        options = CompleteOptions(given, text, note, dry_run)
+        return complete(session, chosen, {**asked, "by": user_name()}, options)
+
     def cancel(self, jobs: arguments.Jobs, note: str | None = None) -> CancelResult:
         """End running jobs, and keep others from starting."""
         return reconcile.cancel(self._session, arguments.checked_jobs(jobs), note)
@@ -434,6 +473,34 @@ class Client(Reproducer):
             return PruneReport.of(prune_document(plan))
         asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
         return PruneReport.of(prune_document(plan, prune.prune(session, plan, asked, note)))
+
+    def import_bundle(
+        self,
+        path: arguments.StorePath,
+        *,
+        name: str | None = None,
+        into: arguments.StorePath | None = None,
+        dry_run: bool = False,
+    ) -> ImportedBundle:
+        """Import a workflow that `export` wrote. It is archived: nothing of it runs before
+        `client.workflows.archive(workflow, undo=True)`.
+
+        Args:
+            path: The file.
+            name: The workflow's name in this store. None: that in the bundle.
+            into: The workflow's folder, in which files are unpacked. None: a folder with its name beside the store.
+            dry_run: Verify the file, and import nothing.
+
+        Raises:
+            Refused: The file is damaged or of a newer rekindle, or its name or a file is taken. Nothing is imported.
+        """
+        from rekindle.engine.bundles.importing import Bundle, import_bundle
+        from rekindle.presentation.bundles import import_document
+
+        folder = None if into is None else Path(into)
+        with Bundle(Path(path)) as bundle:
+            report = import_bundle(self._session, bundle, name=name, into=folder, dry_run=dry_run)
+        return ImportedBundle.of(import_document(report))
 
 
 def _requests(

@@ -26,6 +26,7 @@ from rekindle.presentation.batch_values import (
     Token,
     WorkflowDetails,
 )
+from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
 from rekindle.presentation.comparison_values import AttemptDiff, RunComparison, WorkflowDiff
 from rekindle.presentation.row_lists import RowList
 from rekindle.presentation.values import Attempt, AttemptDetails, Job, JobDetails, Log
@@ -354,6 +355,56 @@ class StoreCalls(_Calls):
 
         reconcile.reconcile(self._session)
         return vacuum_store(self._session)
+
+
+@python_hints
+class CacheCalls(_Calls):
+    """Look at, prune and verify the kept outputs of jobs with `cache: true`: `client.cache`."""
+
+    def list(self, workflow: str | int | None = None) -> RowList[CachedAttempt]:
+        """Return the attempts whose outputs are kept, of all workflows or of one, the least recently used first."""
+        from rekindle.engine.retention import cache
+        from rekindle.presentation.cache import cached_attempt
+
+        found = cache.look(self._session, self._workflow(workflow)).attempts
+        return RowList.of(CachedAttempt, map(cached_attempt, found))
+
+    def prune(
+        self,
+        workflow: str | int | None = None,
+        *,
+        older_than: float | str | None = None,
+        max_size: int | str | None = None,
+        dry_run: bool = False,
+    ) -> CachePruneReport:
+        """Remove kept outputs, and return what was removed. No output in a project is touched.
+
+        Args:
+            workflow: Only of this workflow, by name or id.
+            older_than: Those that were used longer ago: seconds, or a text such as "30d".
+            max_size: The least recently used ones, until the rest has this size: bytes, or a text such as "20G".
+            dry_run: Remove nothing, and return what would be removed.
+        """
+        from rekindle.engine.retention import cache
+        from rekindle.presentation.cache import cache_prune_document
+
+        age, most = arguments.seconds("older_than", older_than), arguments.size("max_size", max_size)
+        reconcile.reconcile(self._session)
+        only = self._workflow(workflow)
+        plan = cache.plan_prune(self._session, only=only, older_than=age, max_size=most)
+        done = None if dry_run else cache.prune(self._session, plan)
+        return CachePruneReport.of(cache_prune_document(plan, done))
+
+    def verify(self) -> CacheVerification:
+        """Read all contents, set those aside that have changed on the disk, and return what was found."""
+        from rekindle.engine.retention import cache
+        from rekindle.presentation.cache import verification_document
+
+        reconcile.reconcile(self._session)
+        return CacheVerification.of(verification_document(cache.verify(self._session, _ignore)))
+
+    def _workflow(self, workflow: str | int | None) -> int | None:
+        return None if workflow is None else selections.find_workflow(self._session, str(workflow)).id
 
 
 def one_job(session: Session, job: int | str) -> int:

@@ -96,6 +96,7 @@ class Workflow(_Builder):
         rerun: bool = True,
         retry_failed: bool = False,
         revise: bool = False,
+        reuse: bool = True,
     ) -> WorkReport:
         """Store the workflow and bring it up to date, as `rekindle run` does: run its new, ready, stale and interrupted
         jobs, and every job below these.
@@ -111,6 +112,7 @@ class Workflow(_Builder):
             wait_timeout: End after this time, in seconds or as a text such as "1h30m". Running jobs go on.
             rerun: Whether stale jobs run.
             retry_failed: Whether failed jobs run again.
+            reuse: Whether earlier attempts, of any workflow, complete jobs with the same definition and inputs.
             revise: Become the next revision of a workflow of this name that was submitted from a spec file.
 
         Returns:
@@ -125,7 +127,7 @@ class Workflow(_Builder):
         refuse_while_imported("runs")
         slots, limit = arguments.count("jobs", jobs), arguments.seconds("wait_timeout", wait_timeout)
         with open_session(arguments.store_url(store)) as session:
-            options = WorkOptions(slots=slots, wait_timeout=limit)
+            options = WorkOptions(slots=slots, wait_timeout=limit, reuse=reuse)
             report = run_definition(
                 session,
                 self.definition(),

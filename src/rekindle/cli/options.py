@@ -135,7 +135,9 @@ def check_then_work(and_work: bool, slots: int | None) -> None:
         raise UsageError("-j needs --work", hint="add --work, or leave -j out")
 
 
-_CAPACITY_NAMES = ("slots", "executor", "address", "executor_option", "memory", "gpus", "licence", "retries_at_most")
+_CAPACITY_NAMES = (
+    *("slots", "executor", "address", "executor_option", "memory", "gpus", "licence", "retries_at_most", "no_reuse"),
+)
 
 
 _retries_option = click.option(
@@ -143,6 +145,11 @@ _retries_option = click.option(
     type=click.IntRange(min=0),
     metavar="N",
     help="Let `retry:` policies make N retries in this run, of all jobs together; then failed jobs stay failed.",
+)
+
+
+_no_reuse_option = click.option(
+    "--no-reuse", is_flag=True, help="Run every job, also where an earlier attempt could complete it."
 )
 
 
@@ -200,6 +207,7 @@ def capacity_options(command: Command) -> Command:
                 "--licence", multiple=True, metavar="NAME=N", help="Number of licences for all running jobs together."
             ),
             _retries_option,
+            _no_reuse_option,
         )
     ):
         decorated = decorate(decorated)
@@ -219,6 +227,7 @@ def _capacity(**given: Any) -> WorkOptions:
         gpus=given["gpus"],
         licences=_licences(given["licence"]),
         retries_at_most=given["retries_at_most"],
+        reuse=not given["no_reuse"],
     )
     check_executor(options, os.environ)
     return options

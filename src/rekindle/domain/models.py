@@ -97,6 +97,10 @@ class Attempt(NamedTuple):
     shared: bool = False  # its folder may be shared: never remove it
     left_running: LeftRunning | None = None
     pruned_by: int | None = None  # the prune that removed its content; None: it is kept
+    completed_by: int | None = None  # the rerun with which a person recorded it; None: it was executed
+    undecided: str | None = None  # of a failed attempt, what it waits for (see domain.judging); None: it is decided
+    reused_from: int | None = None  # the attempt that completed it without running; 0: it was deleted
+    reused_workflow: str | None = None  # that attempt's workflow, if it is another one
 
 
 class Job(NamedTuple):
@@ -237,7 +241,8 @@ class ReadyJob(msgspec.Struct, frozen=True):
 
 
 class ReuseCandidate(msgspec.Struct, frozen=True):
-    """A ready job whose archived attempt must be checked for reuse before the job is claimed."""
+    """A ready job for which an earlier attempt (ANY_EARLIER: all that have its identity) must be checked for reuse
+    before the job is claimed."""
 
     id: int
     workflow: int
@@ -245,6 +250,44 @@ class ReuseCandidate(msgspec.Struct, frozen=True):
     resource_class: int
     version: int
     reuse_candidate: int
+    newest: int | None  # its newest attempt
+
+
+class ReusableAttempt(NamedTuple):
+    """A completed attempt that may complete other jobs."""
+
+    id: int
+    job: int
+
+
+class JobDefinition(NamedTuple):
+    """What identifies the next attempt of a job: see domain.changes.identities."""
+
+    job: int
+    workflow: int
+    template: int
+    revision: int
+    binding: str  # JSON text
+    overrides: str | None  # JSON text
+
+
+class ReuseSource(NamedTuple):
+    """An attempt that completes other jobs, and its workflow."""
+
+    id: int
+    number: int
+    workflow: str
+    job: int
+
+
+class ReusedAttempt(msgspec.Struct, frozen=True):
+    """A new attempt of a job that stands for another attempt, `source`."""
+
+    id: int
+    token: str
+    folder: str
+    job: int
+    source: int
 
 
 class UpstreamJob(NamedTuple):
@@ -288,6 +331,7 @@ class NewAttempt(msgspec.Struct, frozen=True):
     own: str = ""  # its own path, if it runs in an earlier attempt's folder or a given one
     given: bool = False  # in a given folder, which is created if missing
     shared: bool = False  # … and may be used by others
+    identity: int | None = None  # see domain.changes.identities; None: no other job may reuse it
 
 
 class AttemptJobState(msgspec.Struct, frozen=True):
@@ -307,6 +351,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
     canaries_open: bool = False  # some group of canaries is undecided
     is_needed: bool = False  # other jobs need the job
+    acts: bool = False  # its steps have staged dynamic actions, or actions of the job are in force
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

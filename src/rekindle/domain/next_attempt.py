@@ -29,7 +29,8 @@ class NextAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
     repeats: int = 0  # how many more times the job runs after the live, or next, attempt
     # the rerun since which plain reruns use the resume point; in a plan, 0 is the rerun that applies the plan
     keep_recovery: int | None = None
-    reuse_candidate: int | None = None  # a COMPLETED attempt that is reused if its fingerprint still matches
+    # a COMPLETED attempt that is reused if its fingerprint still matches; ANY_EARLIER: found when the job is ready
+    reuse_candidate: int | None = None
 
     def with_attempt(self, found: int, put: int) -> NextAttempt:
         """Return the value with one attempt in place of another."""
@@ -39,6 +40,9 @@ class NextAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 ATTEMPT_FIELDS = ("resume_attempt", "pinned_to", "reuse_candidate")
 """The fields that are ids of attempts."""
+
+ANY_EARLIER = 0
+"""The reuse candidate of a job that any earlier attempt with its identity may complete."""
 
 DEFAULT_NEXT_ATTEMPT = NextAttempt()
 

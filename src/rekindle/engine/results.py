@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rekindle.domain.changes.revisions import RevisionDiff
     from rekindle.domain.definition import Definition, Resources
     from rekindle.domain.errors import RefusedJob
-    from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, Runner, Workflow
+    from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, ReuseSource, Runner, Workflow
     from rekindle.domain.packing import Shortage
     from rekindle.domain.rerun.plan import Reason, RerunPlan
     from rekindle.domain.rerun.request import How
@@ -104,6 +104,8 @@ class WorkflowStatus(msgspec.Struct, frozen=True):
 
     canaries: tuple[CanaryGroup, ...] = ()  # that wait for their canaries, or whose canaries failed
     overtaken: int = 0  # completed jobs that are stale because a job they need is not done
+    by_hand: int = 0  # jobs that a person recorded as completed
+    undecided: Mapping[str, int] = msgspec.field(default_factory=dict)  # failed jobs, by what they wait for
     unfit: tuple[UnfitJobs, ...] = ()  # jobs that need more than any runner has
     element_waits: Mapping[ElementWait, int] = msgspec.field(
         default_factory=dict
@@ -190,7 +192,8 @@ class PlannedRerun(msgspec.Struct, frozen=True):
     - `request`, `note` and `kind` are recorded with it. `canaries`: groups whose canaries run first.
     - `planned_submission`: a revision that is submitted just before it, in the same transaction.
     - `selected`: the jobs that matched the request in the plan's snapshot, and their `workflows`.
-    - `names`: those of all jobs of the workflows, to show sets of jobs; None: they were not read."""
+    - `names`: those of all jobs of the workflows, to show sets of jobs; None: they were not read.
+    - `reuses`: the newest earlier attempts that complete jobs of the plan if their inputs and outputs are equal."""
 
     plan: RerunPlan
     request: Mapping[str, Any]
@@ -202,6 +205,7 @@ class PlannedRerun(msgspec.Struct, frozen=True):
     selected: tuple[int, ...] = ()
     workflows: tuple[Workflow, ...] = ()
     names: NameIndex | None = None
+    reuses: Mapping[int, ReuseSource] = msgspec.field(default_factory=dict)
 
 
 class PlannedSubmission(msgspec.Struct, frozen=True):
@@ -384,6 +388,7 @@ class WorkOptions(msgspec.Struct, frozen=True):
     claim_for: float | None = None
     allocation: Allocation | None = None
     retries_at_most: int | None = None  # by retry policies, of all jobs together, in this run
+    reuse: bool = True  # False: no job is completed by an earlier attempt
 
 
 class Progress(msgspec.Struct, frozen=True):

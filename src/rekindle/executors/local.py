@@ -10,12 +10,16 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import ExecutorError, JournalError
 from rekindle.executors.pool import POOL_SUPPLY, WorkerGone, WorkerInfo
 from rekindle.executors.worker_process import WorkerProcess, reap
 from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Stop, TaskTemplate, find_disk_error
 from rekindle.journal.processes import OomKillCounter, wait_readable
+
+if TYPE_CHECKING:
+    from rekindle.journal.records import Record
 
 _OOM_COUNT_AGE = 5.0
 """Seconds for which a count of the kernel's out-of-memory kills is reused when a worker is given work."""
@@ -70,6 +74,11 @@ class LocalExecutor:
     def retire(self, worker: str) -> None:
         """Ask a worker to finish its running attempt and exit."""
         self._order(worker, Stop())
+
+    def take_records(self, worker: str, records: Sequence[Record], start: int, end: int) -> None:
+        """Take the records of a worker's journal that the runner has read."""
+        if worker in self._workers:
+            self._workers[worker].work.take_records(records, start, end)
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """Block until there is news; return the readable descriptors of `also`, and at once after `close`.

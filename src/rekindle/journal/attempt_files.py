@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from rekindle.files.kept_logs import SUFFIX, compress_log
 from rekindle.journal.paths import attempt_folder, subtasks_folder
-from rekindle.journal.trees import remove_tree, tree_size
+from rekindle.journal.trees import remove_path, tree_size
 
 _LOG = re.compile(r"\.\d+\.(out|err)(\.gz)?\Z")
 
@@ -62,7 +62,7 @@ def remove_files(store: str, attempt: int, paths: Collection[str], *, compress: 
         if path == subtasks_folder(own) and kept:
             _remove_but(path, kept)
         elif path not in kept:
-            _remove(path)
+            remove_path(path)
 
 
 def _remove_but(folder: str, kept: Collection[str]) -> None:
@@ -70,15 +70,7 @@ def _remove_but(folder: str, kept: Collection[str]) -> None:
     for inner, folders, names in os.walk(folder, topdown=False):
         for name in names:
             if f"{inner}/{name}" not in kept:
-                _remove(f"{inner}/{name}")
+                remove_path(f"{inner}/{name}")
         for name in folders:
             with contextlib.suppress(OSError):  # it holds logs
                 os.rmdir(f"{inner}/{name}")
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        remove_tree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

@@ -42,6 +42,7 @@ class TaskTemplate(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True
     partial: Literal["keep", "aside"] = "keep"  # what happens to outputs of an incomplete attempt
     gpus: int = 0
     options: tuple[str, ...] = ()  # for the engine of a batch executor, as the user gave them
+    cache: bool = False  # keep the outputs of completed attempts in the content store
 
     @property
     def keeps_folder(self) -> bool:

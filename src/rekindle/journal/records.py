@@ -74,6 +74,15 @@ class StepEnded(msgspec.Struct, tag="step_ended", frozen=True, omit_defaults=Tru
     step: StepOutcome
 
 
+class CachedOutputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an attempt has left and is kept in the content store: the number of contents, and their bytes. `problem`:
+    why nothing is kept."""
+
+    contents: int = 0
+    bytes: int = 0
+    problem: str = ""
+
+
 class Ended(AttemptEnd, tag="ended", frozen=True, omit_defaults=True, kw_only=True):
     """An attempt ended. Beside the end: the token, and what is known of the attempt's files."""
 
@@ -81,6 +90,7 @@ class Ended(AttemptEnd, tag="ended", frozen=True, omit_defaults=True, kw_only=Tr
     prints: FileFingerprints | None = None  # its fingerprint; None: it declares no files and names no outer variable
     seen: tuple[FileRecord, ...] = ()  # digests of files that were read for `prints`, for the cache
     left: tuple[PartialOutput, ...] = ()  # declared outputs that an incomplete attempt has made or changed
+    cached: CachedOutputs | None = None  # of a completed attempt of a job with `cache: true`
 
 
 class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=True):

@@ -266,3 +266,12 @@ def remove_tree(path: str) -> None:
         from shutil import rmtree
 
         rmtree(path, onerror=lambda remove, failed, info: unlocked(remove, failed, info[1]))
+
+
+def remove_path(path: str) -> None:
+    """Remove a file, a symbolic link or a folder, if it exists."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

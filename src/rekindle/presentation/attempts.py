@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rekindle.domain.judging import undecided_text
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import format_value, mask_env
 from rekindle.domain.texts.quantities import format_size
@@ -13,7 +14,7 @@ from rekindle.presentation import words
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
-    from rekindle.domain.rerun.plan import OverrideChange, Reason
+    from rekindle.domain.rerun.plan import OverrideChange, Reason, RerunRecord
     from rekindle.domain.subtasks import Subtask
     from rekindle.domain.verdicts import Verdict
 
@@ -136,12 +137,45 @@ def notes(one: Attempt, retry: Reason | None) -> list[str]:
     found = [retry_text(retry)] if retry is not None else []
     found += [f"by rerun {one.archived_by}"] if one.archived_by is not None else []
     found += [f"pruned ({one.pruned_by})"] if one.pruned_by is not None else []
+    found += [reused(one)] if one.reused_from is not None else []
     found += [verdict(one.verdict)] if one.verdict is not None else []
     found += [builds_on(one)] if one.start_step else []
     found += ["pinned"] if one.pinned_to is not None else []
     found += ["modified"] if one.overrides is not None else []
     found += ["partial"] if one.partial else []
+    found += ["by hand"] if one.completed_by is not None else []
+    found += short_undecided(one)
     return found
+
+
+def short_undecided(one: Attempt | None) -> list[str]:
+    """Return what the failure of an attempt waits for, as notes of a list: `held: unknown failure`."""
+    return [text.partition(";")[0]] if (text := undecided(one)) else []
+
+
+def undecided(one: Attempt | None) -> str:
+    """Return what the failure of an attempt waits for: `held: unknown failure; release or rerun`; "" for nothing."""
+    return "" if one is None or one.undecided is None else words.one_line(undecided_text(one.undecided))
+
+
+def by_hand(record: RerunRecord | None) -> str:
+    """Return who recorded an attempt: `by hand by ann: results of the cluster`; "" for one that was executed."""
+    if record is None:
+        return ""
+    by = f" by {words.one_line(record.by)}" if record.by else ""
+    return f"by hand{by}" + (f": {words.one_line(record.note)}" if record.note else "")
+
+
+def reused(one: Attempt) -> str:
+    """Return which attempt completed this one without running: `reused from attempt 17 of sweep`."""
+    if not one.reused_from:
+        return "reused from an attempt of a deleted workflow"
+    return f"reused from {source_text(one.reused_from, one.reused_workflow)}"
+
+
+def source_text(attempt: int, workflow: str | None) -> str:
+    """Return an attempt that completes others, with its workflow if it is another one: `attempt 17 of sweep`."""
+    return f"attempt {attempt}" + (f" of {words.one_line(workflow)}" if workflow else "")
 
 
 def verdict(one: Verdict | None) -> str:

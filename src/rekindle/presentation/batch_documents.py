@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
     from rekindle.domain.batches.flakiness import Flakiness, Verification
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
-    from rekindle.domain.models import FailureGroup, PartialOfFailure
+    from rekindle.domain.models import FailureGroup, PartialOfFailure, ReuseSource
     from rekindle.domain.rerun.plan import RerunRecord
     from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import AppliedRerun, CancelResult, JobRow, PlannedRerun
     from rekindle.engine.supervising.simulation import SimulatedSupervision
 
@@ -28,9 +30,10 @@ def failure(
     example: FailureExample | None,
     partial: Sequence[PartialOfFailure],
     covered: Collection[int] = (),
+    undecided: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return a group of failures with its newest attempt, the partial outputs of its attempts, and its jobs among
-    `covered`, the jobs in quarantine."""
+    `covered`, the jobs in quarantine. `undecided`: by job, what its failure waits for."""
     newest = None
     if example is not None:
         one = example.attempt
@@ -50,6 +53,7 @@ def failure(
         "example": newest,
         "partial_outputs": left,
         "quarantined": [job for job in group.jobs if job in covered],
+        "undecided": [{"job": job, "waits": undecided[job]} for job in group.jobs if job in undecided],
     }
 
 
@@ -235,3 +239,18 @@ def canary_choice(one: CanaryChoice) -> dict[str, Any]:
         "canaries": [job for job, _ in one.canaries],
         "waits": [job for job, _ in one.waits],
     }
+
+
+def completed(done: CompletedByHand) -> dict[str, Any]:
+    """Return jobs that a person recorded as completed. `completed`: jobs that had completed already."""
+    return documents.plan(done.plan, done.rerun) | {
+        "completed": list(done.completed),
+        "copied": [{"source": source, "target": target} for source, target in done.copied],
+    }
+
+
+def reuses(found: Mapping[int, ReuseSource]) -> list[dict[str, Any]]:
+    """Return the earlier attempts that may complete jobs of a plan."""
+    return [
+        {"id": job, "attempt": one.id, "job": one.job, "workflow": one.workflow} for job, one in sorted(found.items())
+    ]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rekindle.domain.next_attempt import ANY_EARLIER
 from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.states import State
 from rekindle.presentation import attempts, reasons, waits, words
@@ -56,6 +57,8 @@ def _lines(one: Explanation, found: Explanations, width: int, most: int | None) 
         yield words.cut(f"must not run twice: {words.one_line(one.forbidden)} (`manual` in the spec)", width)
         if one.word == "stale":
             yield f"keep its results as current: rekindle accept {waits.IDS}"
+    if one.job.id in found.by_hand:
+        yield words.cut(f"completed {attempts.by_hand(found.by_hand[one.job.id])}", width)
     if one.job.id in found.canaries:
         yield waits.canary_reason(found.canaries[one.job.id])
     if one.word == "stale":
@@ -78,6 +81,8 @@ def _lines(one: Explanation, found: Explanations, width: int, most: int | None) 
         )
     if one.checked is not None:
         yield from _checked(one)
+    if one.reused is not None:
+        yield f"not run: {attempts.reused(one.reused)}"
 
 
 _ONLY_WARNS = "(does not make it stale; rerun --changed=all does)"
@@ -128,6 +133,8 @@ def _sentence(one: Explanation) -> str:
     if word in ("new", "reset"):
         if one.awaits:
             return "was reset and runs again after the end of attempts that it would disturb"
+        if job.next.reuse_candidate == ANY_EARLIER:
+            return "runs unless an earlier attempt had its definition and inputs"
         if job.next.reuse_candidate is not None:
             return "was reset, and runs only if a dependency has changed"
         if one.again is not None:

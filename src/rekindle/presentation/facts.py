@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.definition import value_label
+from rekindle.domain.next_attempt import ANY_EARLIER
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import mask_document, mask_json_text, mask_matrix
 from rekindle.domain.texts.quantities import format_size
@@ -37,6 +38,7 @@ def job_facts(one: JobDetails, paint: Paint = str) -> list[tuple[str, str]]:
         ("state", job.state.label),
         ("verdict", attempts.verdict(row.verdict)),
         ("held", job.held or ""),
+        ("waits", attempts.undecided(row.attempt)),
         ("retired", _retired(job)),
         *_past_and_future(one, paint),
         ("partial", _partial(row)),
@@ -51,7 +53,9 @@ def job_facts(one: JobDetails, paint: Paint = str) -> list[tuple[str, str]]:
         (
             "reserve",
             f"attempt {job.next.reuse_candidate}, which stays if nothing changed"
-            if job.next.reuse_candidate is not None
+            if job.next.reuse_candidate
+            else "any earlier attempt with its definition and inputs"
+            if job.next.reuse_candidate == ANY_EARLIER
             else "",
         ),
         (
@@ -163,9 +167,12 @@ def attempt_facts(details: AttemptDetails) -> list[tuple[str, str]]:
         ("signature", one.signature or ""),
         ("verdict", attempts.verdict(one.verdict)),
         ("partial", "it continues without the failed subtasks" if one.partial else ""),
+        ("waits", attempts.undecided(one)),
+        ("completed", attempts.by_hand(details.by_hand)),
         ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
         ("pruned", f"by prune {pruned.prune}, {words.full_time(pruned.at)}" if pruned is not None else ""),
         ("builds on", attempts.builds_on(one) if one.builds_on else ""),
+        ("not run", attempts.reused(one) if one.reused_from is not None else ""),
         ("modified", attempts.modifications(one.overrides)),
         ("started", words.full_time(one.started)),
         ("ended", words.full_time(one.ended)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.presentation import attempts, reasons, words
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import ReuseSource
     from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan
     from rekindle.domain.texts.name_sets import NameIndex
     from rekindle.engine.results import AppliedRerun
@@ -50,6 +51,24 @@ def summary(plan: RerunPlan) -> str:
     freed = plan.jobs.total(lambda job: not _runs(job) and not _is_left(job))
     runs += f"; {freed:,} rolled back" if freed else ""
     return runs + (f"; {len(plan.refused):,} refused" if plan.refused else "")
+
+
+def reuse_lines(plan: RerunPlan, sources: Mapping[int, ReuseSource], workflows: Collection[str]) -> Iterator[str]:
+    """Yield which jobs of a plan earlier attempts may complete, a line for each workflow that made them: `train: reused
+    from attempt 17 of sweep, if its inputs and outputs are equal`. `workflows`: those of the plan, which go unnamed."""
+    by_workflow: dict[str, list[int]] = {}
+    for job, source in sources.items():
+        by_workflow.setdefault("" if source.workflow in workflows else source.workflow, []).append(job)
+    for workflow, jobs in by_workflow.items():
+        numbers = sorted({sources[job].id for job in jobs})
+        which = attempts.id_ranges(numbers) if len(numbers) > 1 else str(numbers[0])
+        listed = f"attempt{'s' if len(numbers) > 1 else ''} {words.cut(which, 30)}"
+        of = f" of {words.one_line(workflow)}" if workflow else ""
+        if len(jobs) == 1:
+            name = next((job.name for job in plan.jobs if job.id == jobs[0]), str(jobs[0]))
+            yield f"{words.one_line(name)}: reused from {listed}{of}, unless an input or output differs"
+        else:
+            yield f"{len(jobs):,} jobs: reused from {listed}{of}, unless an input or output differs"
 
 
 def _is_left(job: PlannedJob) -> bool:
@@ -90,7 +109,7 @@ def job_cells(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, .
 def _shown_reasons(reasons: Sequence[Reason]) -> Sequence[Reason]:
     """Leave SELECTED out beside other reasons if it has no cause, and for a job that is retried or repeated: no user
     selected the job."""
-    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT) for reason in reasons)
+    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT, ReasonKind.JUDGE) for reason in reasons)
     others = [reason for reason in reasons if reason.kind is not ReasonKind.SELECTED]
     return [
         reason
@@ -133,6 +152,8 @@ def reason_text(reason: Reason) -> str:
         return f"let go: it was held ({detail.get('held')})"
     if reason.kind is ReasonKind.PARTIAL:
         return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
+    if reason.kind is ReasonKind.BY_HAND:
+        return str(detail.get("state")) + (f" ({detail['cause']})" if detail.get("cause") else "")
     if reason.kind is ReasonKind.REDEFINED:
         return f"{', '.join(detail['fields'])} changed" if detail.get("fields") else "redefined"
     if reason.kind is ReasonKind.REWIRED:

@@ -180,7 +180,11 @@ class Attempt(Value, frozen=True):
         revision: The revision of the workflow.
         pinned: Whether it used the definition of an earlier attempt, `pinned_to`.
         builds_on: The attempt whose steps it keeps.
+        reused_from: The attempt that completed it without running; 0: it was deleted. `reused_workflow`: the name of
+            that attempt's workflow, if it is another one.
         archived: Whether a rerun has archived it, `archived_by`; `pruned`: a prune removed its content, `pruned_by`.
+        completed_by: The rerun with which a person recorded it as completed. None: it was executed.
+        undecided: What its failure waits for: "unknown failure", "judge", or what its judge said. None: nothing.
         partial: Whether it went on with a part of a fan-out's items.
         modified: Whether it ran with other parameters or resources than the definition's, `overrides`.
         retry: The number, limit and cause of an automatic retry.
@@ -216,10 +220,14 @@ class Attempt(Value, frozen=True):
     pinned: bool
     pinned_to: int | None
     builds_on: int | None
+    reused_from: int | None
+    reused_workflow: str | None
     archived: bool
     archived_by: int | None
     pruned: bool
     pruned_by: int | None
+    completed_by: int | None
+    undecided: str | None
     partial: bool
     modified: bool
     overrides: dict[str, Any] | None
@@ -243,6 +251,7 @@ class Job(Value, frozen=True):
         name: Its name, with the values of its matrix.
         state: waiting, ready, queued, running, completed, failed or canceled.
         held: Whether it is held, and `held_reason`.
+        undecided: What the failure of its attempt waits for: a person or its judge. None: nothing.
         verdict: passed, warning or blocker, with `verdict_message`.
         status: State and verdict as one word.
         cause: Why its attempt did not succeed.
@@ -252,6 +261,7 @@ class Job(Value, frozen=True):
         attempts: The number of attempts so far.
         attempt: The id of its live attempt.
         reserve: An archived attempt that is reused if nothing it depends on has changed.
+        reuse_offered: Whether any earlier attempt with its definition completes it, if one has its inputs.
         pinned_to: The attempt whose definition the next one uses.
         retired: Whether a revision has removed it.
         added_by: The attempt whose dynamic action added it.
@@ -279,6 +289,7 @@ class Job(Value, frozen=True):
     state: StateName
     held: bool
     held_reason: str | None
+    undecided: str | None
     verdict: str | None
     verdict_message: str | None
     status: str
@@ -289,6 +300,7 @@ class Job(Value, frozen=True):
     attempts: int
     attempt: int | None
     reserve: int | None
+    reuse_offered: bool
     pinned_to: int | None
     retired: bool
     added_by: int | None

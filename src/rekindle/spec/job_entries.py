@@ -13,6 +13,7 @@ from rekindle.domain.definition import (
     DEFAULT_GRACE,
     STALE_ON_OPTIONS,
     JobTemplate,
+    OnUnknownFailure,
     Quarantine,
     Resources,
     RetryRule,
@@ -20,6 +21,7 @@ from rekindle.domain.definition import (
     normalize_name,
 )
 from rekindle.domain.texts.quantities import parse_duration, parse_size
+from rekindle.spec.failure_policy import read_judge, read_on_unknown
 from rekindle.spec.matrix import Expansion, read_expansion
 from rekindle.spec.nodes import (
     ListNode,
@@ -81,10 +83,15 @@ JOB_KEYS = (
     "labels",
     "quarantine",
     "manual",
+    "on_unknown_failure",
+    "judge",
+    "cache",
+    "pure",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache", "pure"),
+    *("on_unknown_failure", "judge"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -113,6 +120,10 @@ class Defaults(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""
+    on_unknown_failure: OnUnknownFailure = "continue"
+    judge: str | tuple[str, ...] | None = None
+    cache: bool = False
+    pure: bool | None = None
 
 
 class JobDraft(msgspec.Struct, frozen=True):
@@ -148,6 +159,10 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         labels=_labels(found.get("labels"), problems),
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
+        on_unknown_failure=read_on_unknown(found, "continue", problems),
+        judge=read_judge(found, None, problems),
+        cache=_inherited_bool("cache", found, False, problems),
+        pure=_pure(found, None, problems),
     )
 
 
@@ -193,6 +208,10 @@ def read_job_entry(
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
         temporary=outputs.temporary,
+        on_unknown_failure=read_on_unknown(job, base.on_unknown_failure, problems),
+        judge=read_judge(job, base.judge, problems),
+        cache=_inherited_bool("cache", job, base.cache, problems),
+        pure=_pure(job, base.pure, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return JobDraft(
@@ -237,6 +256,10 @@ def _stale_on(found: MappingNode, base: tuple[str, ...], problems: Problems) -> 
 
 def _inherited_bool(key: str, found: MappingNode, base: bool, problems: Problems) -> bool:
     return yes_or_no(found.get(key), f"`{key}`", problems) if key in found.entries else base
+
+
+def _pure(found: MappingNode, base: bool | None, problems: Problems) -> bool | None:
+    return yes_or_no(found.get("pure"), "`pure`", problems) if "pure" in found.entries else base
 
 
 def _workdir(found: MappingNode, base: Workdir, problems: Problems) -> Workdir:

@@ -26,22 +26,27 @@ from rekindle.store.stored_paths import StoredPaths
 if TYPE_CHECKING:
     from rekindle.store.assessments import Assessments
     from rekindle.store.attempts import Attempts, Subtasks
+    from rekindle.store.cached_outputs import CachedOutputRows
     from rekindle.store.canaries import Canaries
     from rekindle.store.database import Listener
     from rekindle.store.documents import Documents
     from rekindle.store.dynamic_actions import DynamicActions
     from rekindle.store.events import Events
     from rekindle.store.fingerprints import Fingerprints, StalenessInputs
+    from rekindle.store.forecasts import Forecasts
     from rekindle.store.graphs import Graphs
     from rekindle.store.hooks import Hooks
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.judgements import Judgements
+    from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
-    from rekindle.store.queue import Queue, ReuseCandidates
+    from rekindle.store.queue import Queue
     from rekindle.store.reruns import Reruns
     from rekindle.store.retention import Retention
+    from rekindle.store.reuse import ReuseCandidates
     from rekindle.store.runners import Runners
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
@@ -69,8 +74,9 @@ REPOSITORIES = {
     "fingerprints": "fingerprints:Fingerprints",
     "staleness": "fingerprints:StalenessInputs",
     "assessments": "assessments:Assessments",
-    "reuse_candidates": "queue:ReuseCandidates",
+    "reuse_candidates": "reuse:ReuseCandidates",
     "statistics": "statistics:Statistics",
+    "forecasts": "forecasts:Forecasts",
     "imports": "imports:Imports",
     "graphs": "graphs:Graphs",
     "runners": "runners:Runners",
@@ -80,7 +86,10 @@ REPOSITORIES = {
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
+    "manual_attempts": "manual_attempts:ManualAttempts",
+    "judgements": "judgements:Judgements",
     "verifications": "verifications:Verifications",
+    "cached_outputs": "cached_outputs:CachedOutputRows",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
@@ -110,6 +119,7 @@ class Snapshot:
     assessments: Assessments
     reuse_candidates: ReuseCandidates
     statistics: Statistics
+    forecasts: Forecasts
     imports: Imports
     graphs: Graphs
     runners: Runners
@@ -119,7 +129,10 @@ class Snapshot:
     hooks: Hooks
     retention: Retention
     temporary_outputs: TemporaryOutputs
+    manual_attempts: ManualAttempts
+    judgements: Judgements
     verifications: Verifications
+    cached_outputs: CachedOutputRows
 
     def __init__(self, database: Database) -> None:
         self._db = database

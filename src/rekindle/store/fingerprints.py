@@ -218,11 +218,23 @@ class StalenessInputs:
 
     def subjects(self, attempts: Iterable[int]) -> list[MeasuredAttempt]:
         """Return these attempts beside their jobs' current definitions, by job."""
+        return self._measured(self._db.named_rows(STALENESS_SQL["subjects"], attempts=as_set(attempts)))
+
+    def candidates(self, pairs: Mapping[int, int]) -> list[MeasuredAttempt]:
+        """Return, by job, attempts of any workflow beside the current definitions of the jobs of `pairs`."""
+        text = to_json([{"job": job, "attempt": attempt} for job, attempt in pairs.items()]).decode()
+        return self._measured(self._db.named_rows(STALENESS_SQL["candidates"], pairs=text))
+
+    def _measured(self, rows: Iterable[Any]) -> list[MeasuredAttempt]:
         decode = self._db.paths.decode
-        rows = (row._asdict() for row in self._db.named_rows(STALENESS_SQL["subjects"], attempts=as_set(attempts)))
         return [
-            MeasuredAttempt(**{**row, "state": STATES[row["state"]], "folder": decode(row["folder"])}) for row in rows
+            MeasuredAttempt(**{**row._asdict(), "state": STATES[row.state], "folder": decode(row.folder)})
+            for row in rows
         ]
+
+    def subjects_of_jobs(self, jobs: Iterable[int]) -> list[MeasuredAttempt]:
+        """Return jobs as attempts that used their current definitions, each with the job's number, negated."""
+        return self._measured(self._db.named_rows(STALENESS_SQL["subjects_of_jobs"], jobs=as_set(jobs)))
 
     def needs(self, jobs: Iterable[int]) -> list[tuple[int, int]]:
         """Return (job, a job that it needs) for these jobs."""
@@ -236,10 +248,10 @@ class StalenessInputs:
             for row in rows
         ]
 
-    def results(self, attempts: Iterable[int]) -> dict[int, tuple[int, str | None]]:
-        """Return (template, result as JSON text) of these attempts."""
+    def results(self, attempts: Iterable[int]) -> dict[int, tuple[int, str | None, int]]:
+        """Return (template, result as JSON text, the attempt that it stands for: mostly itself) of these attempts."""
         rows = self._db.named_rows(STALENESS_SQL["results"], attempts=as_set(attempts))
-        return {row.id: (row.template, row.result) for row in rows}
+        return {row.id: (row.template, row.result, row.came_from) for row in rows}
 
     def origins(self, attempts: Iterable[int]) -> dict[int, tuple[int, int, str]]:
         """Return (template, revision, matrix values as JSON text) of these attempts."""

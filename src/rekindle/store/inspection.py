@@ -20,9 +20,12 @@ from blake3 import blake3
 
 from rekindle.domain.errors import JournalError, NotFound, StoreDamaged, StoreError, StoreVersion
 from rekindle.domain.rerun.plan import SavedFile
+from rekindle.journal.content_store import ContentStore
 from rekindle.journal.encoding import json_reader
+from rekindle.journal.kept_outputs import read_document
 from rekindle.journal.log import read_past_damage
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
+from rekindle.store.cached_outputs import CachedOutputRows
 from rekindle.store.database import UNREADABLE, Database
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.integrity import (
@@ -56,7 +59,7 @@ _CONTRADICTS = "report it with the output of `rekindle events list`; going back 
 class StoreProblem(msgspec.Struct, frozen=True):
     """A problem of a store, with a hint about what to do."""
 
-    kind: str  # file, reference, row, derived, journal, folder, output
+    kind: str  # file, reference, row, derived, journal, folder, output, cache
     text: str
     hint: str
 
@@ -175,6 +178,7 @@ class _Inspector:
             yield from self._folders()
             yield from self._saved()
             yield from self._set_aside()
+            yield from self._cached()
 
     def _count_rows(self, table: str, rows: int) -> None:
         self._progress(f"rows: {table}")
@@ -237,6 +241,22 @@ class _Inspector:
                 continue
             for one in missing:
                 yield StoreProblem("output", f"job {jobs[attempt]}: {missing_text([one])}", missing_hint(jobs[attempt]))
+
+    def _cached(self) -> Iterator[StoreProblem]:
+        """Yield contents of the content store that have changed, and attempts whose outputs are not complete there."""
+        contents, there = ContentStore(str(self._folder)), set[str]()
+        for one in contents.contents():
+            self._progress(f"cached contents: {one.digest[:12]}")
+            self.checked["cached contents"] += 1
+            there.add(one.digest)
+            if not contents.is_sound(one.digest):
+                text = f"the cached content {one.digest} has changed on the disk"
+                yield StoreProblem("cache", text, "set it aside, so that jobs run instead: rekindle cache verify")
+        for cached in CachedOutputRows(self._db).listing():
+            document = read_document(contents, cached.attempt)
+            if document is None or not document.contents.keys() <= there:
+                text = f"attempt {cached.attempt} of {cached.name}: its cached outputs are not complete"
+                yield StoreProblem("cache", text, "forget them: rekindle cache verify")
 
 
 def _saved_problem(one: SavedFile) -> str:

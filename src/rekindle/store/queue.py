@@ -1,4 +1,4 @@
-"""Claims and outcomes in bulk, and reuse candidates. The runner's loop spends most of its time here.
+"""Claims and outcomes in bulk. The runner's loop spends most of its time here.
 
 The domain decides and the store writes: a state change arrives as a Move with the state that it leaves. If a row has
 changed since it was read, the write fails with StoreUnavailable.
@@ -21,7 +21,6 @@ from rekindle.domain.models import (
     AttemptJobState,
     NewAttempt,
     ReadyJob,
-    ReuseCandidate,
     StateChange,
     StepOutcome,
 )
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("queue")
-REUSE_SQL = load("reuse")
 POSTGRES = load("postgres")
 
 
@@ -273,42 +271,6 @@ class Queue:
         return known
 
 
-class ReuseCandidates:
-    """Ready jobs with a reuse candidate: an archived attempt that may complete the job without running it, if its
-    fingerprints still match."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
-    def listing(self, workflow: int | None, limit: int) -> list[ReuseCandidate]:
-        """Return ready jobs with a candidate, by id. Held jobs and archived workflows are left out."""
-        if workflow is None:
-            rows = self._db.named_rows(REUSE_SQL["with_candidate"], limit=limit)
-        else:
-            rows = self._db.named_rows(REUSE_SQL["with_candidate_of_one"], workflow=workflow, limit=limit)
-        return [ReuseCandidate(**row._asdict()) for row in rows]
-
-    def unchanged(self, jobs: Sequence[ReuseCandidate]) -> set[int]:
-        """Return the ids of those jobs whose row, version included, has not changed, and that are still READY."""
-        rows = self._db.named_rows(REUSE_SQL["still_with_candidate"], jobs=as_set(job.id for job in jobs))
-        current = {row.id: ReuseCandidate(**row._asdict()) for row in rows}
-        return {job.id for job in jobs if current.get(job.id) == job}
-
-    def reuse(self, candidates: Sequence[tuple[int, int]]) -> None:
-        """Make each candidate of (job, attempt) the job's live attempt. `Queue.move` changes the jobs."""
-        if not candidates:
-            return
-        rows = [(attempt, job) for job, attempt in candidates]
-        self._db.change_each(REUSE_SQL["reuse_candidate"], rows, partial(expect, wanted=len(rows), what="reinstated"))
-        attempts = as_set(attempt for _, attempt in candidates)
-        expect(self._db.change(REUSE_SQL["unarchive_attempts"], attempts=attempts), len(rows), "live again")
-
-    def reject(self, jobs: Sequence[int]) -> None:
-        """Drop the candidates of these jobs, which may then be claimed (version + 1)."""
-        if jobs:
-            expect(self._db.change(REUSE_SQL["reject_candidates"], jobs=as_set(jobs)), len(jobs), "to run")
-
-
 def expect(changed: int, wanted: int, what: str) -> None:
     """Raise StoreUnavailable unless all rows were changed: the decision was made on rows that have changed since."""
     if changed != wanted:
@@ -363,4 +325,5 @@ def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
         next=next_attempt_of(row.next_attempt, paths),
         canaries_open=row.canaries_open != 0,
         is_needed=row.has_children != 0,
+        acts=row.acts != 0,
     )

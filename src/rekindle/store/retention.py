@@ -23,6 +23,7 @@ _CLEAR = (
     "delete_fan_outs",
     "delete_fingerprints",
     "delete_accepted",
+    "delete_cached",
     "forget_saved",
     "bump_versions",
 )

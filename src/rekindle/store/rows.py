@@ -131,6 +131,7 @@ def claim_columns(attempt: NewAttempt, runner: int, now: float, paths: StoredPat
         "overrides": job.next.overrides,
         "binding": job.own_binding,
         "pinned_to": job.next.pinned_to,
+        "identity": attempt.identity,
     }
 
 

@@ -75,6 +75,11 @@ class TemporaryOutputs:
         """Record that temporary outputs, by attempt and name, are removed."""
         self._db.change_each(SQL["mark_removed"], [(now, attempt, name) for attempt, name in outputs])
 
+    def put_back(self, attempts: Collection[int]) -> None:
+        """Record that the temporary outputs of attempts are in their places again."""
+        if attempts:
+            self._db.change(SQL["put_back"], attempts=as_set(attempts))
+
     def removed_of(self, attempts: Collection[int]) -> list[RemovedOutput]:
         """Return the temporary outputs of attempts that were removed, or are to be."""
         decode = self._db.paths.decode

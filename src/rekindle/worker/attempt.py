@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,7 +51,10 @@ from rekindle.worker.steps import (
 from rekindle.worker.subtasks import FanOutContext, WorkerResources, without_history
 
 if TYPE_CHECKING:
+    from rekindle.files.digests import OnRead
     from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.journal.records import CachedOutputs
+    from rekindle.worker.fingerprints import Fingerprint
 
 
 def begin(resources: WorkerResources, template: TaskTemplate, assignment: Assignment) -> Attempt | None:
@@ -114,6 +118,7 @@ class Attempt:
         self._fingerprint = resources.fingerprints.begin(template, assignment, env)
         self._code = resources.fingerprints.code(template, resources.reporter.add, env)
         self._last: tuple[StepEnd, bool] | None = None  # how the last step ended, while its outputs are read
+        self._cached: CachedOutputs | None = None
         self.over = False
         self.left_processes = False  # processes of the attempt outlive it
         resources.hosts.set_leave_running(template.leave_running)
@@ -217,10 +222,15 @@ class Attempt:
         if self._fingerprint is not None and end.completed:
             if self._fingerprint.many_outputs:
                 self._last, self._limit = (end, exits), None
-                self._activity = BackgroundRead(self._fingerprint.take_outputs)
+                self._activity = BackgroundRead(partial(self._take_outputs, self._fingerprint))
                 return
-            self._fingerprint.take_outputs()
+            self._take_outputs(self._fingerprint)
         self._conclude(end, exits)
+
+    def _take_outputs(self, fingerprint: Fingerprint, on_read: OnRead | None = None) -> None:
+        """Read the outputs, and keep them if the job says so."""
+        fingerprint.take_outputs(on_read)
+        self._cached = fingerprint.keep_outputs(self.assignment.attempt, on_read)
 
     def _conclude(self, end: StepEnd, exits: bool, read: StepEnd | None = None) -> None:
         """Record the end; `read`: how the reading of large outputs ended."""
@@ -250,6 +260,8 @@ class Attempt:
             record = self._keep_or_kill_left_processes(record)
         if self._fingerprint is not None:
             record = self._fingerprint.complete(record)
+        if record.state is State.COMPLETED:
+            record = msgspec.structs.replace(record, cached=self._cached)
         self._resources.reporter.add(record)
         self.over = True
 

@@ -47,6 +47,7 @@ from rekindle.files.digests import (
 from rekindle.files.file_patterns import matching_files, static_items
 from rekindle.journal import records
 from rekindle.worker.attempt_environment import AttemptEnvironment, absolute_paths
+from rekindle.worker.output_keeping import keep_outputs
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Each
@@ -108,7 +109,7 @@ class Fingerprinter:
         if len(self.reader) > _MAX_REMEMBERED:
             self.reader = FileReader()
         self.reader.know(assignment.seen)
-        return Fingerprint(self.reader, template.by_mtime, env, variables, assignment.began, named, fan_outs)
+        return Fingerprint(self.reader, template, env, variables, assignment.began, named, fan_outs)
 
     def _named_files(self, facts: _TemplateFacts, assignment: Assignment, env: AttemptEnvironment) -> _NamedFiles:
         """Return the files that an attempt's commands name. That fixed commands name none is found out once."""
@@ -189,7 +190,7 @@ class Fingerprint:
     def __init__(
         self,
         reader: FileReader,
-        by_mtime: Mapping[str, int],
+        template: TaskTemplate,
         env: AttemptEnvironment,
         variables: tuple[str, ...],
         earlier_prints: FileFingerprints | None,
@@ -205,7 +206,7 @@ class Fingerprint:
         self._file_stats_before: dict[
             str, Mapping[str, TreeStat]
         ] = {}  # by location of a pattern in a command: its files' stat
-        self._reader, self._by_mtime = reader, by_mtime
+        self._reader, self._template, self._by_mtime = reader, template, template.by_mtime
         self._earlier_prints = earlier_prints or FileFingerprints()
         self._input_paths = _input_paths(env)
         self._patterns = env.patterns
@@ -222,12 +223,12 @@ class Fingerprint:
     def many_inputs(self) -> bool:
         """Whether reading the inputs takes long."""
         paths = {one.path: one.path for one in self._named.files if one.there}
-        return self._large({**self._input_paths, **paths}, self._fan_outs.values())
+        return self._large({**self._input_paths, **paths}, self._by_mtime, self._fan_outs.values())
 
     @property
     def many_outputs(self) -> bool:
-        """Whether reading the outputs takes long."""
-        return self._large(self._output_paths)
+        """Whether reading the outputs takes long, or keeping those that are compared by mtime."""
+        return self._large(self._output_paths, {} if self._template.cache else self._by_mtime)
 
     def take_inputs(self, on_read: OnRead | None = None) -> None:
         """Read the inputs. `on_read` is called meanwhile; an exception that it raises ends the reading."""
@@ -259,6 +260,10 @@ class Fingerprint:
     def take_outputs(self, on_read: OnRead | None = None) -> None:
         """Read the outputs, as `take_inputs` does."""
         self._outputs = self._contents(self._output_paths, on_read)
+
+    def keep_outputs(self, attempt: int, on_read: OnRead | None = None) -> records.CachedOutputs | None:
+        """Keep what `take_outputs` has read, if the job says so; see `worker.output_keeping`."""
+        return keep_outputs(self._template, attempt, self._outputs, self._reader, on_read)
 
     def complete(self, record: records.Ended) -> records.Ended:
         """Return the attempt's end with the fingerprint, including the inputs that changed while it ran."""
@@ -350,10 +355,12 @@ class Fingerprint:
         glob_location, text = self._patterns.get(name, (None, None))
         return text if glob_location == path else None
 
-    def _large(self, paths: Mapping[str, str], fan_outs: Iterable[_FanOutFiles] = ()) -> bool:
+    def _large(
+        self, paths: Mapping[str, str], by_mtime: Mapping[str, int], fan_outs: Iterable[_FanOutFiles] = ()
+    ) -> bool:
         effort = 0
         for name, path in paths.items():
-            effort += self._reader.effort(path, self._by_mtime.get(name), self._pattern(name, path))
+            effort += self._reader.effort(path, by_mtime.get(name), self._pattern(name, path))
             if effort > LARGE_READ:
                 return True
         return effort + sum(one.effort() for one in fan_outs) > LARGE_READ

@@ -23,12 +23,13 @@ from rekindle.cli.options import (
 )
 from rekindle.cli.output import json_output
 from rekindle.cli.output.busy import busy, storing_progress
-from rekindle.cli.output.plans import draw_plan, draw_refused, plan_index
+from rekindle.cli.output.plans import Names, draw_plan, draw_refused, plan_index
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.revisions import draw_preview
 from rekindle.cli.output.runs import again_line, print_quarantine, print_summary, verdict_exit_code, work_with_progress
 from rekindle.cli.sessions import opened_for
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
+from rekindle.domain.judging import JUDGE
 from rekindle.domain.packing import capacity_of
 from rekindle.domain.rerun.selected import FORBIDDEN
 from rekindle.domain.states import State
@@ -37,7 +38,7 @@ from rekindle.engine.machine import capacity_owner, processors
 from rekindle.engine.queries import job_queries, workflow_queries
 from rekindle.engine.queries.waits import unfit_in_workflow
 from rekindle.engine.rerun.resubmit import RunOutcome, WorkflowUpdate, apply_update, plan_update, run_outcome
-from rekindle.presentation import documents, revisions, waits, words
+from rekindle.presentation import batch_documents, documents, revisions, waits, words
 from rekindle.presentation.attempts import id_ranges
 
 if TYPE_CHECKING:
@@ -114,9 +115,11 @@ def run(
         naming = {"name": name, "new": new, "revise": revise}
         plan = _planner(session, definition, **naming, rerun_stale=not no_rerun, retry_failed=retry_failed)
         if dry_run:
-            _show_dry_run(session, plan(), (definition, name, new, revise), verbose=verbose, as_json=as_json)
+            how = {"verbose": verbose, "as_json": as_json, "reuse": capacity.reuse}
+            _show_dry_run(session, plan(), (definition, name, new, revise), **how)
             return 0
-        update, done, applied = _applied(session, plan, yes=yes or as_json, verbose=verbose, as_json=as_json)
+        how = {"yes": yes or as_json, "verbose": verbose, "as_json": as_json, "reuse": capacity.reuse}
+        update, done, applied = _applied(session, plan, **how)
         options = replace(capacity, workflow=str(done.workflow), wait_timeout=wait_timeout)
         forbidden = {one.id for one in update.refused if one.kind == FORBIDDEN}
         with reports.kept_on_interrupt(session, done.workflow, began):
@@ -125,7 +128,7 @@ def run(
         code = outcome.exit_code or verdict_exit_code(session, str(done.workflow), fail_on)
         reports.finish(session, done.workflow, began, code)
     if as_json:
-        json_output.emit(_document(update, done, applied, outcome, report, code))
+        json_output.emit(_document(update, done, applied, outcome, report, code, reuse=capacity.reuse))
     return code
 
 
@@ -153,7 +156,7 @@ def _worked(
     that must not run twice. `found`: what planning has found, if it changes nothing."""
     before = workflow_queries.status(session, options.workflow)[0]
     report: WorkReport | None = None
-    if any(before.counts.get(state) for state in _TO_DO):
+    if any(before.counts.get(state) for state in _TO_DO) or JUDGE in before.undecided:
         _print_unfit(session, before.workflow.id, options)
         with reports.section(session, f"rekindle: jobs of {before.workflow.name}"):
             report = work_with_progress(session, options, quiet=quiet)
@@ -183,7 +186,7 @@ def _command(spec: str, param: Sequence[str], name: str | None) -> str:
 
 
 def _applied(
-    session: Session, plan: Callable[[], WorkflowUpdate], *, yes: bool, verbose: bool, as_json: bool
+    session: Session, plan: Callable[[], WorkflowUpdate], *, yes: bool, verbose: bool, as_json: bool, reuse: bool
 ) -> tuple[WorkflowUpdate, SubmitResult, AppliedRerun | None]:
     """Plan, print, ask and apply. Plan again if jobs have changed in between."""
     for left in reversed(range(_MOST_PLANS)):
@@ -192,7 +195,7 @@ def _applied(
             print_submitted(update.preview.submitted)
         if update.proposal is not None and not as_json:
             index = plan_index(session, update.proposal.plan)
-            draw_plan(update.proposal.plan, update.proposal.children, index, verbose=verbose)
+            _draw(update, index, verbose=verbose, reuse=reuse)
         elif update.refused and not as_json:
             click.echo("cannot run again:")
             draw_refused(update.refused, None if verbose else _NAMED)
@@ -211,6 +214,23 @@ def _applied(
     raise AssertionError("the last plan was applied or refused")
 
 
+def _draw(update: WorkflowUpdate, index: Names, *, verbose: bool, reuse: bool) -> None:
+    """Print the plan of an update."""
+    proposal = update.proposal
+    if proposal is not None:
+        names, reuses = [update.definition.name], proposal.reuses if reuse else {}
+        draw_plan(proposal.plan, proposal.children, index, verbose=verbose, reuses=reuses, workflows=names)
+
+
+def _planned_document(update: WorkflowUpdate, applied: AppliedRerun | None, *, reuse: bool) -> dict[str, object]:
+    """Return the plan of an update, applied or not."""
+    proposal = update.proposal
+    if proposal is None:
+        return {**documents.nothing_planned(update.refused), "reuses": []}
+    plan = documents.plan(applied.plan, applied.rerun) if applied else documents.plan(proposal.plan, None)
+    return {**plan, "reuses": batch_documents.reuses(proposal.reuses if reuse else {})}
+
+
 def _ask(update: WorkflowUpdate, yes: bool) -> None:
     """On a terminal, ask before completed jobs run again. Raise Refused if the answer is no."""
     number = update.reruns_completed
@@ -227,6 +247,7 @@ def _show_dry_run(
     *,
     verbose: bool,
     as_json: bool,
+    reuse: bool,
 ) -> None:
     """Print the submission and the plan."""
     if update.preview is None:
@@ -234,13 +255,13 @@ def _show_dry_run(
         return
     proposal = update.proposal
     if as_json:
-        planned = documents.nothing_planned(update.refused) if proposal is None else documents.plan(proposal.plan, None)
+        planned = _planned_document(update, None, reuse=reuse)
         json_output.emit({**revisions.preview_json(update.preview), "update": planned})
         return
     draw_preview(update.preview, verbose=verbose)
     if proposal is not None:
         click.echo("")
-        draw_plan(proposal.plan, proposal.children, plan_index(session, proposal.plan), verbose=verbose)
+        _draw(update, plan_index(session, proposal.plan), verbose=verbose, reuse=reuse)
     click.echo("a dry run: nothing is changed")
 
 
@@ -301,11 +322,10 @@ def _document(
     outcome: RunOutcome,
     report: WorkReport | None,
     code: int,
+    *,
+    reuse: bool,
 ) -> dict[str, object]:
-    if applied is not None:
-        planned = documents.plan(applied.plan, applied.rerun)
-    else:
-        planned = documents.nothing_planned(update.refused)
+    planned = _planned_document(update, applied, reuse=reuse)
     return {
         **documents.workflow_status(outcome.status),
         "exit_code": code,

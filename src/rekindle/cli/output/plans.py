@@ -18,6 +18,7 @@ from rekindle.presentation import plans, words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import ReuseSource
     from rekindle.domain.rerun.plan import PlannedJob, PlannedJobs, RerunPlan
     from rekindle.domain.texts.name_sets import NameIndex
     from rekindle.engine.session import Session
@@ -33,9 +34,18 @@ _NAMED_FILES = 3
 """Overwritten files up to which they are named without -v."""
 
 
-def draw_plan(plan: RerunPlan, children: Mapping[int, Sequence[int]], index: Names, *, verbose: bool) -> None:
+def draw_plan(
+    plan: RerunPlan,
+    children: Mapping[int, Sequence[int]],
+    index: Names,
+    *,
+    verbose: bool,
+    reuses: Mapping[int, ReuseSource] | None = None,
+    workflows: Collection[str] = (),
+) -> None:
     """Print a plan: its jobs as a tree, refusals, warnings, overwritten files, a summary and the expected cost.
-    `children`: for each job, the jobs that need it. `index`: the names of all jobs."""
+    `children`: for each job, the jobs that need it. `index`: the names of all jobs. `reuses`: see PlannedRerun;
+    `workflows`: the names of the plan's workflows."""
     most = None if verbose else FIRST
     retired = {job for one in plan.dynamic for job in one.retires}
     _draw_jobs(plan.jobs, children, index, retired, most)
@@ -51,6 +61,8 @@ def draw_plan(plan: RerunPlan, children: Mapping[int, Sequence[int]], index: Nam
     if plan.overwrites:
         _draw_overwritten(plan, verbose)
     click.echo(f"\n{plans.summary(plan)}")
+    for line in plans.reuse_lines(plan, reuses or {}, workflows):
+        click.echo(line)
     if cost := plans.cost(plan):
         click.echo(cost)
 
@@ -97,9 +109,9 @@ def draw_revision(plan: RerunPlan, children: Mapping[int, Sequence[int]], index:
     click.echo(revisions.summary(plan, terminal.coloured))
 
 
-def draw_accepted(jobs: Sequence[PlannedJob], most: int | None) -> None:
-    """Print each accepted job with its changes."""
-    columns = [Column("ID", right=True), Column("NAME", cut="middle", keep=True), Column("ACCEPTED", cut="end")]
+def draw_changed(jobs: Sequence[PlannedJob], most: int | None, head: str) -> None:
+    """Print each job that was accepted or completed, with its reasons under `head`."""
+    columns = [Column("ID", right=True), Column("NAME", cut="middle", keep=True), Column(head, cut="end")]
     rows = [
         (str(job.id), job.name, "; ".join(plans.reason_text(reason) for reason in job.reasons)) for job in jobs[:most]
     ]

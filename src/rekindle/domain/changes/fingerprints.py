@@ -148,6 +148,7 @@ class MeasuredAttempt(msgspec.Struct, frozen=True):
     live: int | None  # the job's live attempt
     pinned_to: int | None  # the attempt whose definition the job's next one uses; None: the latest
     overrides_now: str | None = None  # JSON text: the job's overrides for its next attempt
+    made_in: int = 0  # the attempt's workflow: another one if the attempt may complete the job
 
 
 class NeededJob(msgspec.Struct, frozen=True):

@@ -290,7 +290,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     def _given_up(self) -> set[int]:
         """The jobs that will not complete after the rerun."""
         views, reset = self.views, self.reset
-        badly = views.having(lambda view: view.given_up or view.state in ENDED_BADLY) - reset
+        badly = views.having(lambda view: view.given_up or (view.state in ENDED_BADLY and not view.undecided)) - reset
         idle = views.having(lambda view: view.attempt is None and view.state is State.WAITING) | reset
         return unreachable_jobs(badly, idle - self._lenient, self.graph.children)
 
@@ -305,11 +305,12 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         """Return the attempt that may be reused instead of running. Jobs that always run, and jobs whose actions are
         rolled back, have none."""
         if view.id in self.rollback.freed:
-            return view.next.reuse_candidate
-        if view.id not in self.reached.reusable or view.runs_whenever or view.id in self._rolled_back:
+            return view.next.reuse_candidate or None
+        reusable = view.id in self.reached.reusable or _is_put_back(view.id, self.why)
+        if not reusable or view.runs_whenever or view.id in self._rolled_back:
             return None
         if view.attempt is None:
-            return view.next.reuse_candidate
+            return view.next.reuse_candidate or None
         return view.attempt.id if view.attempt.state is State.COMPLETED else None
 
     def _next_attempt(self, view: JobView, resolved: ResolvedRequest | None) -> NextAttempt:
@@ -428,6 +429,11 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             yield (
                 f"{list_names(stale)} {stay} stale if a job upstream changes: rekindle rerun --changed runs stale jobs"
             )
+
+
+def _is_put_back(job: int, why: StaleReasons) -> bool:
+    """Return whether the temporary outputs of a job are gone and kept, so that they may be put back."""
+    return any(one.kind is ReasonKind.TEMPORARY and one.detail.get("cached", False) for one in why.get(job, ()))
 
 
 def _is_regenerated(job: int, why: StaleReasons) -> bool:

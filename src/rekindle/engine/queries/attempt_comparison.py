@@ -101,8 +101,8 @@ def _needed_results(archive: Snapshot, one: Attempt) -> dict[str, str]:
     results = archive.staleness.results(needed.values())
     prints = archive.fingerprints.files(needed.values())
     came = {
-        attempt: result_digest(attempt, result, prints[attempt].outputs if attempt in prints else ())
-        for attempt, (_, result) in results.items()
+        attempt: result_digest(came_from, result, prints[attempt].outputs if attempt in prints else ())
+        for attempt, (_, result, came_from) in results.items()
     }
     return {names[job]: came[attempt] for job, attempt in needed.items() if job in names and attempt in came}
 

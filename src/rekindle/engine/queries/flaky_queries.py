@@ -130,8 +130,8 @@ class _Conditions:
         needed = {attempt for rows in unlike for row in rows for attempt in _needed(row).values()}
         prints = archive.fingerprints.files(needed)
         self._came: dict[int, str] = {}
-        for attempt, (_, result) in archive.staleness.results(needed).items():
-            came = result_digest(attempt, result, prints[attempt].outputs if attempt in prints else ())
+        for attempt, (_, result, came_from) in archive.staleness.results(needed).items():
+            came = result_digest(came_from, result, prints[attempt].outputs if attempt in prints else ())
             self._came[attempt] = (
                 "" if came.startswith(OPAQUE_PREFIX) else came
             )  # nothing that it produced was recorded

@@ -117,8 +117,8 @@ class _Side:
         needed = {attempt for one in self._needed.values() for attempt in one.values()}
         results, prints = archive.staleness.results(needed), archive.fingerprints.files(needed)
         self._digests = {
-            attempt: result_digest(attempt, result, prints[attempt].outputs if attempt in prints else ())
-            for attempt, (_, result) in results.items()
+            attempt: result_digest(came_from, result, prints[attempt].outputs if attempt in prints else ())
+            for attempt, (_, result, came_from) in results.items()
         }
         self.written = {output.path for one in self._prints.values() for output in one.outputs}
 

@@ -34,6 +34,7 @@ from rekindle.engine.preconditions import refuse_while_imported, refuse_without_
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.selections import Chosen, before_write, select_stale
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
+from rekindle.engine.reuse_offers import offer_reuse
 from rekindle.store.archive import Snapshot, Transaction
 from rekindle.store.paths import with_plan, with_request
 from rekindle.store.stored_paths import moved
@@ -123,6 +124,8 @@ def apply(
                 first(archive, paths.exists)
             rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
             begin_groups(archive, rerun, proposal, now, paths.exists)
+            if proposal.kind in ("run", "restart"):  # no person chose the jobs
+                offer_reuse(archive, (one.id for one in archive.workflows.of_jobs(plan.jobs.ids)))
             paths.check()
             saved.commit()
             return rerun, archive.runners.alive()
@@ -299,6 +302,11 @@ def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
         raise UndoRefused(
             f"rerun {number} records attempts that were archived before they were imported",
             hint="to undo the import itself: rekindle workflows delete",
+        )
+    if record is not None and record.kind == "judge" and record.request.get("answer") != "retry":
+        raise UndoRefused(
+            f"rerun {number} records that a judge answered {record.request.get('answer')}: it has reset nothing",
+            hint=f"run the job again: rekindle rerun {record.request['jobs'][0]}",
         )
     if record is None or record.kind != "revision":
         return

@@ -17,7 +17,7 @@ from rekindle.domain.changes.differences import parameter_differences
 from rekindle.domain.changes.revisions import diff_outlines
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
-from rekindle.domain.models import Job, Workflow
+from rekindle.domain.models import Job, ReuseSource, Workflow
 from rekindle.domain.restart_choice import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
@@ -45,6 +45,7 @@ from rekindle.engine.results import (
     WorkflowStatus,
     WorkReport,
 )
+from rekindle.engine.reuse_offers import among_planned, find_sources
 from rekindle.engine.session import Session, tentative
 from rekindle.engine.staleness.assessments import WorkflowAssessment, assess_workflow
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
@@ -176,18 +177,21 @@ def plan_resubmit(
     canary: int | None = None,
     revision_of: int | None = None,
     revise: bool = False,
+    reuse: bool = False,
 ) -> PlannedRerun | SubmitPreview:
     """Plan to submit `definition` as the next revision and to rerun the jobs that `pick` returns; nothing is changed.
     Return a Preview of the submission alone if no job is to be rerun. PlanRefused if no job can be rerun, or
-    SubmitRefused: in both cases neither is possible. `revision_of` names the workflow if several share a name."""
+    SubmitRefused: in both cases neither is possible. `revision_of` names the workflow if several share a name. With
+    `reuse`, find the earlier attempts that may complete jobs of the plan."""
 
-    def query(archive: Snapshot, _: SubmitResult) -> tuple[ResolvedRequests, PlanInputs]:
+    def query(archive: Snapshot, _: SubmitResult) -> tuple[ResolvedRequests, PlanInputs, dict[int, ReuseSource]]:
         resolved = resolve_requests(archive, pick(archive))
-        return resolved, read_plan_inputs(archive, resolved.requests, slots, canary)
+        inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
+        return resolved, inputs, find_sources(archive, inputs.views) if reuse else {}
 
     definition = with_source_digest(definition)
     revise = revise or revision_of is not None or may_replace_source(session, definition)
-    preview, (resolved, inputs) = preview_revision(session, definition, query, revision_of, revise=revise)
+    preview, (resolved, inputs, reuses) = preview_revision(session, definition, query, revision_of, revise=revise)
     if not resolved.jobs and not resolved.moved:
         return preview
     try:
@@ -197,6 +201,7 @@ def plan_resubmit(
         raise PlanRefused(refusal.message, hint=hint, refused=refusal.refused) from None
     return replace(
         proposal,
+        reuses=among_planned(proposal.plan, reuses),
         planned_submission=PlannedSubmission(definition, preview, pick, why or {}, canary, revision_of, revise),
     )
 
@@ -327,8 +332,12 @@ def plan_update(
     def planned(restart: Restart) -> PlannedRerun:
         requests = [(versions.only(jobs), how) for jobs, how in restart.requests]
         if same:
-            return rerun.plan(session, requests, request, None, restart.why)
-        found = plan_resubmit(session, definition, lambda _: requests, request, why=restart.why, revise=revise)
+            again = rerun.plan(session, requests, request, None, restart.why)
+            with session.store.read() as archive:
+                return replace(again, reuses=find_sources(archive, again.plan.jobs.ids))
+        found = plan_resubmit(
+            session, definition, lambda _: requests, request, why=restart.why, revise=revise, reuse=True
+        )
         assert isinstance(found, PlannedRerun)  # there are jobs to rerun
         return found
 

@@ -11,6 +11,7 @@ from rekindle.domain.errors import Refused, UsageError
 from rekindle.domain.retention import ArchivedAttempt, Kept, RetentionRules, choose_pruned
 from rekindle.domain.selection import Selection
 from rekindle.engine.queries.selections import Chosen, find_workflow_in, resolve_in, select_stale
+from rekindle.engine.retention.cache import sweep
 from rekindle.journal.attempt_files import files_of_attempts, log_files_of, remove_files, size_of
 from rekindle.journal.paths import attempt_folder
 from rekindle.store.retention import ArchivedWorkflow
@@ -129,6 +130,7 @@ def prune(
         _delete_workflows(archive, number, workflows)
         _record_events(archive, number, same, workflows, now)
     finish_removals(session)
+    sweep(session)
     return PruneResult(number, tuple(same), workflows, events, size, left)
 
 

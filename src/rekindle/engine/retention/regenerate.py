@@ -85,7 +85,7 @@ def views_with_producers(archive: Snapshot, requests: Requests) -> tuple[Plannin
             removed.setdefault(one.producer, []).append(one)
         requests = Requests({**dict.fromkeys(removed, how), **requests.hows}, requests.conflicts)
         read = planning_views(archive, requests)
-    why = {producer: (_reason(several, read[0]),) for producer, several in removed.items()}
+    why = _reasons(archive, removed, read[0])
     consumers = {producer: frozenset(one.job for one in several) for producer, several in removed.items()}
     return read, Producers(dict.fromkeys(removed, how), why, consumers)
 
@@ -102,7 +102,7 @@ def regenerate_for_waiting(archive: Transaction, workflow: int, now: float, exis
         return ()
     requests = Requests(dict.fromkeys(removed, How(downstream="changed", keep_modified=True)))
     (views, graph, earlier), more = views_with_producers(archive, requests)
-    why = {**more.why, **{producer: (_reason(several, views),) for producer, several in removed.items()}}
+    why = {**more.why, **_reasons(archive, removed, views)}
     plan = plan_rerun(views, graph, more.added_to(requests), exists, why, earlier)
     if plan.jobs:
         archive.reruns.apply(plan, "temporary", {"jobs": sorted(why)}, None, now)
@@ -116,11 +116,29 @@ def _run_again(views: Mapping[int, JobView], graph: JobGraph, requests: Requests
     return {job for job in {*requests.hows, *below} if job in views and not views[job].runs_once}
 
 
-def _reason(several: list[RemovedInput], views: Mapping[int, JobView]) -> Reason:
+def _reasons(
+    archive: Snapshot, removed: Mapping[int, list[RemovedInput]], views: Mapping[int, JobView]
+) -> dict[int, tuple[Reason, ...]]:
+    """Return why each producer runs again, and whether its outputs are kept, so that they may be put back instead."""
+    live = {producer: attempt.id for producer in removed if (attempt := views[producer].attempt) is not None}
+    kept = archive.cached_outputs.kept(live.values()) if live else set()
+    return {
+        producer: (_reason(several, views, cached=live.get(producer) in kept),) for producer, several in removed.items()
+    }
+
+
+def _reason(several: list[RemovedInput], views: Mapping[int, JobView], *, cached: bool) -> Reason:
     first = min(several)
     names = sorted({one.name for one in several})
     needed_by = views[first.job].name if first.job in views else str(first.job)
     return Reason(
         ReasonKind.TEMPORARY,
-        {"outputs": names, "path": first.path, "since": first.since, "job": first.job, "name": needed_by},
+        {
+            "outputs": names,
+            "path": first.path,
+            "since": first.since,
+            "job": first.job,
+            "name": needed_by,
+            "cached": cached,
+        },
     )

@@ -15,6 +15,8 @@ from rekindle.engine.staleness.definitions import AttemptDefinitions
 from rekindle.engine.staleness.implicit_inputs import fan_out_items
 from rekindle.engine.staleness.needs import compare_needs
 from rekindle.journal.output_removal import move_aside, move_back, remove_aside
+from rekindle.journal.restored_outputs import RestoreTarget
+from rekindle.journal.trees import relative_below
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,23 +78,50 @@ def _outputs(prints: FileFingerprints | None, names: Collection[str]) -> Iterato
             yield one.name, one.path
 
 
+def restore_targets(archive: Snapshot, attempts: Collection[int]) -> dict[int, tuple[RestoreTarget, ...]]:
+    """Return, by attempt, where the temporary outputs that were removed are put back; nowhere for attempts whose
+    outputs are not kept in the content store. Attempts without removed outputs are left out."""
+    removed = archive.temporary_outputs.removed_of(attempts)
+    if not removed:
+        return {}
+    found: dict[int, tuple[RestoreTarget, ...]] = {one.attempt: () for one in removed}
+    kept = sorted(archive.cached_outputs.kept(found.keys()))
+    prints, roots = archive.fingerprints.files(kept), _roots(archive, kept)
+    for one in removed:
+        digests = {each.name: each.digest for each in prints[one.attempt].outputs} if one.attempt in prints else {}
+        root = next((root for root in roots.get(one.attempt, ()) if relative_below(root, one.path)), None)
+        if one.name in digests and root is not None:
+            found[one.attempt] += (RestoreTarget(one.name, one.path, digests[one.name], root),)
+    return found
+
+
 class TemporaryRemover:
     """Removes the temporary outputs that are not needed any more, while a runner works."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._template, self._declared = 0, False  # the newest template that was looked at; whether any declares them
+        self._newest = 0  # the newest template of the store
         self._pool: ThreadPoolExecutor | None = None
         self._removing: dict[_Pending, Future[None]] = {}
 
+    def note_templates(self, archive: Snapshot, ended: Collection[int]) -> None:
+        """Note the newest template, in the transaction in which jobs have ended: `look` is to begin no block that only
+        reads, after which SQLite compiles every statement again."""
+        if ended:
+            self._newest = archive.temporary_outputs.newest_template()
+
     def look(self, ended: Collection[int]) -> None:
-        """Remove what the jobs that have just ended were the last to need. `ended`: these jobs."""
+        """Remove what the jobs that have just ended were the last to need. `ended`: these jobs. The templates were
+        noted with their ends."""
         if ended and self._any_declared():
             self._remove_unneeded(ended)
         self._record_removed()
 
     def finish(self) -> None:
         """At the end of a run: remove all that is not needed any more, also what others have left, and wait for it."""
+        with self._session.store.read() as archive:
+            self._newest = archive.temporary_outputs.newest_template()
         if self._any_declared():
             self._remove_unneeded(None)
         if self._pool is not None:
@@ -101,12 +130,11 @@ class TemporaryRemover:
             self._pool = None
 
     def _any_declared(self) -> bool:
-        """Return whether any job of the store declares a temporary output."""
-        with self._session.store.read() as archive:
-            newest = archive.temporary_outputs.newest_template()
-            if newest != self._template:
-                self._declared = self._declared or archive.temporary_outputs.declared_above(self._template)
-                self._template = newest
+        """Return whether any job declares a temporary output, up to the newest template that was noted."""
+        if self._newest != self._template and not self._declared:
+            with self._session.store.read() as archive:
+                self._declared = archive.temporary_outputs.declared_above(self._template)
+        self._template = self._newest
         return self._declared
 
     def _remove_unneeded(self, above: Collection[int] | None) -> None:

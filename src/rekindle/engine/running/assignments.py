@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.actions import ParameterChange, effective_params
+from rekindle.domain.changes.identities import TemplateIdentity
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT
 from rekindle.domain.overrides import decode_overrides
@@ -47,6 +48,7 @@ class TaskTemplates:
         self._by_number: dict[int, TaskTemplate] = {}
         self._params: dict[tuple[int, int], dict[str, Any]] = {}
         self._kinds: dict[int, int] = {}
+        self._identities: dict[tuple[int, int], TemplateIdentity] = {}
         self._first: dict[str, int] = {}
 
     def __getitem__(self, number: int) -> TaskTemplate:
@@ -73,6 +75,17 @@ class TaskTemplates:
                     first = self._first.setdefault(encode_template(replace(template, name="")), number)
                 self._kinds[number] = self._kinds.get(first, number)
         return self._kinds
+
+    def identity(self, archive: Snapshot, job: ReadyJob) -> int | None:
+        """Return the identity of a job's next attempt; None: it may complete no other."""
+        if job.next.resume_attempt is not None or job.next.pinned_to is not None:
+            return None
+        key = job.template, job.revision
+        found = self._identities.get(key)
+        if found is None:
+            params = self._params_of(archive, job.workflow, job.revision)
+            found = self._identities[key] = TemplateIdentity(self.template(archive, job.template), params)
+        return found.of(job.id, job.binding, job.next.overrides)
 
     def workflow(self, archive: Snapshot, workflow: int) -> Workflow:
         """Return a workflow. It is read from the store once, because its name and folder do not change."""
@@ -129,6 +142,7 @@ class TaskTemplates:
             partial=now.partial,
             gpus=now.resources.gpus,
             options=now.resources.options,
+            cache=now.cache,
         )
 
 

@@ -199,13 +199,13 @@ def _new_attempt(
     archive: Snapshot, scope: ClaimScope, tasks: TaskTemplates, number: int, job: ReadyJob, now: float
 ) -> NewAttempt:
     own, token = attempt_folder(scope.store_folder, number), os.urandom(8).hex()
-    place = None
+    place, identity = None, tasks.identity(archive, job)
     if scope.place is not None and tasks.template(archive, job.template).workdir == "attempt":
         place = scope.place(job, number, now)
     if job.next.take == "same" and job.next.folder:
         return NewAttempt(number, token, job, job.next.folder, own)
     if place is None or (place.shared and job.next.take == "copy" and job.next.folder != place.path):
-        return NewAttempt(number, token, job, own)  # a copy is never mixed with other files
+        return NewAttempt(number, token, job, own, identity=identity)  # a copy is never mixed with other files
     return NewAttempt(number, token, job, place.path, own, given=True, shared=place.shared)
 
 

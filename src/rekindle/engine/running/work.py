@@ -22,6 +22,7 @@ from rekindle.engine.notify import Notifier
 from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder, workflows_without_folder
 from rekindle.engine.presence import this_process
 from rekindle.engine.queries.selections import find_workflow
+from rekindle.engine.reuse_offers import offer_reuse
 from rekindle.engine.running.claims import ClaimScope
 from rekindle.engine.running.detached import release_canceled
 from rekindle.engine.running.executor_choice import (
@@ -97,7 +98,10 @@ def work_in_steps(
     """Run as `work` does, and yield after each iteration: several runs can take turns in one thread."""
     workflow = find_workflow(session, options.workflow).id if options.workflow else None
     with session.store.read() as archive:
-        first = archive.queue.next_attempt()
+        first, reuses = archive.queue.next_attempt(), options.reuse and archive.reuse_candidates.has_reusable()
+    if reuses:
+        with session.store.write() as archive:
+            offer_reuse(archive, [workflow] if workflow else archive.reuse_candidates.workflows())
     with hooks_watched(session, options):
         report = yield from _run_through_outages(session, options, show, executor, stop)
     end_run(session, workflow, report, first)

@@ -42,6 +42,7 @@ class DefinitionVersion(msgspec.Struct, frozen=True):
     body: JobTemplate
     template: int
     revision: int
+    workflow: int  # whose revision it is
     patched: Mapping[str, Any] = msgspec.field(default_factory=dict)  # parameters that actions have changed
 
 
@@ -63,7 +64,7 @@ class AttemptDefinitions:
         self._pinned = archive.staleness.origins(pins) if pins else {}
         self._workflows = {
             number: found
-            for number in {one.workflow for one in subjects}
+            for number in {number for one in subjects for number in (one.workflow, one.made_in)}
             if (found := archive.workflows.find(number)) is not None
         }
         self._accepted = accepted
@@ -75,7 +76,7 @@ class AttemptDefinitions:
         self._archive = archive
         self._params: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._known: dict[tuple[Any, ...], DefinitionComparison] = {}
-        self._made: dict[tuple[int, int], DefinitionVersion] = {}
+        self._made: dict[tuple[int, int, int], DefinitionVersion] = {}
 
     def directory(self, workflow: int) -> str:
         """Return the absolute folder of a workflow."""
@@ -83,14 +84,21 @@ class AttemptDefinitions:
 
     def of(self, one: MeasuredAttempt) -> DefinitionComparison:
         """Compare the definition of an attempt with that of its job's next attempt."""
-        plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
-        key = (one.workflow, one.template, one.revision, one.template_now, one.overrides, one.overrides_now)
-        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
+        key = self.shared_by(one)
+        if key is None:
             return self._compared(one)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._compared(one)
         return found
+
+    def shared_by(self, one: MeasuredAttempt) -> tuple[Any, ...] | None:
+        """Return what the attempts have in common that share a comparison; None if this attempt shares none."""
+        plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
+        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
+            return None
+        then, now = (one.made_in, one.template, one.revision, one.overrides), (one.template_now, one.overrides_now)
+        return (one.workflow, *then, *now)
 
     def binding(self, one: MeasuredAttempt) -> str:
         """Return the matrix values of a job's next attempt, as JSON text."""
@@ -104,10 +112,10 @@ class AttemptDefinitions:
         if modified == NO_OVERRIDES or one.pinned_to is None or one.attempt != one.live:
             return modified
         (then, _), (now, _) = self._then(one), self._now(one)
-        return modified.without(outdated_overrides(modified, self._spec(one, then), self._spec(one, now)))
+        return modified.without(outdated_overrides(modified, self._spec(then), self._spec(now)))
 
-    def _spec(self, one: MeasuredAttempt, made: DefinitionVersion) -> SpecValues:
-        return SpecValues(made.body, self._params_of(one.workflow, made.revision))
+    def _spec(self, made: DefinitionVersion) -> SpecValues:
+        return SpecValues(made.body, self._params_of(made.workflow, made.revision))
 
     def paths(
         self, one: MeasuredAttempt, made: DefinitionVersion, binding: str
@@ -162,7 +170,7 @@ class AttemptDefinitions:
     def scope(self, one: MeasuredAttempt, made: DefinitionVersion, binding: str) -> Mapping[str, Any]:
         """Return the values that can be used in an attempt's texts now."""
         return {
-            "params": {**self._values(one.workflow, made), **self.modified(one).params},
+            "params": {**self._values(made), **self.modified(one).params},
             "matrix": from_json(binding),
             "job": {"name": one.name, "id": one.job},
         }
@@ -173,8 +181,8 @@ class AttemptDefinitions:
         modified = decode_overrides(one.overrides if accepted == ATTEMPTS_OWN else accepted)
         same = before == after
         reasons = definition_reasons(
-            FilledTemplate(then.body, self._values(one.workflow, then), _NOTHING if same else from_json(before)),
-            FilledTemplate(now.body, self._values(one.workflow, now), _NOTHING if same else from_json(after)),
+            FilledTemplate(then.body, self._values(then), _NOTHING if same else from_json(before)),
+            FilledTemplate(now.body, self._values(now), _NOTHING if same else from_json(after)),
             modified,
             self.modified(one),
         )
@@ -187,8 +195,9 @@ class AttemptDefinitions:
         """Return the definition that an attempt ran, and its matrix values (JSON text)."""
         if one.attempt in self._accepted:
             basis = self._accepted[one.attempt][1]
-            return self._of(basis.template, basis.revision, basis.patched), basis.binding
-        return self._of(one.template, one.revision, self._patched.get(one.attempt, _NOTHING)), one.binding
+            return self._of(one.workflow, basis.template, basis.revision, basis.patched), basis.binding
+        patched = self._patched.get(one.attempt, _NOTHING)
+        return self._of(one.made_in, one.template, one.revision, patched), one.binding
 
     def _now(self, one: MeasuredAttempt) -> tuple[DefinitionVersion, str]:
         """Return the definition of the job's next attempt (pinned, or the latest), and its matrix values (JSON
@@ -198,7 +207,7 @@ class AttemptDefinitions:
         if one.pinned_to in self._pinned and one.attempt != one.live:
             template, revision, binding = self._pinned[one.pinned_to]
         changes = self._changes.get(one.job, ())
-        return self._of(template, revision, self._changed(one.workflow, revision, changes)), binding
+        return self._of(one.workflow, template, revision, self._changed(one.workflow, revision, changes)), binding
 
     def _changed(self, workflow: int, revision: int, changes: Sequence[ParameterChange]) -> Mapping[str, Any]:
         if not changes:
@@ -210,16 +219,17 @@ class AttemptDefinitions:
             if name not in params or params[name] != value
         }
 
-    def _of(self, template: int, revision: int, patched: Mapping[str, Any]) -> DefinitionVersion:
+    def _of(self, workflow: int, template: int, revision: int, patched: Mapping[str, Any]) -> DefinitionVersion:
         if patched:
-            return DefinitionVersion(self.templates[template], template, revision, patched)
-        found = self._made.get((template, revision))
+            return DefinitionVersion(self.templates[template], template, revision, workflow, patched)
+        key = (workflow, template, revision)
+        found = self._made.get(key)
         if found is None:
-            found = self._made[template, revision] = DefinitionVersion(self.templates[template], template, revision)
+            found = self._made[key] = DefinitionVersion(self.templates[template], template, revision, workflow)
         return found
 
-    def _values(self, workflow: int, made: DefinitionVersion) -> Mapping[str, Any]:
-        params = self._params_of(workflow, made.revision)
+    def _values(self, made: DefinitionVersion) -> Mapping[str, Any]:
+        params = self._params_of(made.workflow, made.revision)
         return {**params, **made.patched} if made.patched else params
 
     def _params_of(self, workflow: int, revision: int) -> Mapping[str, Any]:

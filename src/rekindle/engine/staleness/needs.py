@@ -42,19 +42,26 @@ def compare_needs(
     accepted: AcceptedBases,
     templates: Mapping[int, JobTemplate],
     whole: bool,
+    *,
+    by_name: bool = False,
 ) -> NeedComparison:
     """Compare the needs of each of `subjects`. `accepted` are their bases; `templates` hold the current templates of
-    their jobs. With `whole`, unchanged needs are included."""
+    their jobs. With `whole`, unchanged needs are included; with `by_name`, jobs that an attempt needed are those of
+    the same name that its job needs now."""
     parents: dict[int, list[int]] = {}
     for child, parent in archive.staleness.needs(one.job for one in subjects):
         parents.setdefault(child, []).append(parent)
-    recorded = archive.fingerprints.needed(one.attempt for one in subjects)
+    recorded: Mapping[int, Mapping[int, int]] = archive.fingerprints.needed(one.attempt for one in subjects)
     jobs = _needed_jobs(archive, {job for needed in parents.values() for job in needed})
+    if by_name:
+        recorded = _with_present_jobs(archive, subjects, recorded, parents, jobs)
     taken = archive.fingerprints.accepted(one.attempt for one in jobs.values() if one.attempt is not None)
     lenient = [one for one in subjects if templates[one.template_now].when == "finished"]
     finished = archive.staleness.given_up({job for one in lenient for job in parents.get(one.job, ())})
     asked: list[tuple[MeasuredAttempt, Mapping[int, int], list[int]]] = []
     for one in subjects:
+        if one.job not in parents and one.attempt not in recorded and one.attempt not in accepted:
+            continue
         now, then = parents.get(one.job, []), recorded.get(one.attempt, {})
         if not whole and one.attempt not in accepted and then == _recorded_if_claimed_now(jobs, now, finished, taken):
             continue
@@ -68,10 +75,30 @@ def compare_needs(
     left = {
         one.attempt: names
         for one in subjects
-        if (names := [jobs[job].name for job in parents.get(one.job, ()) if job in comparable])
+        if one.job in parents and (names := [jobs[job].name for job in parents[one.job] if job in comparable])
     }
     came = {one.attempt: results.came(one, now) for one, _, now in asked} if whole else {}
     return NeedComparison(reasons, left.keys(), jobs.keys(), came, results.results if whole else {}, left)
+
+
+def _with_present_jobs(
+    archive: Snapshot,
+    subjects: Sequence[MeasuredAttempt],
+    recorded: Mapping[int, Mapping[int, int]],
+    parents: Mapping[int, Sequence[int]],
+    jobs: Mapping[int, NeededJob],
+) -> dict[int, Mapping[int, int]]:
+    """Return what attempts needed by the jobs that have the names of those now. Others are left."""
+    others = {job for one in subjects for job in recorded.get(one.attempt, ()) if job not in parents.get(one.job, ())}
+    names = {one.job: one.name for one in _needed_jobs(archive, others).values()}
+    found: dict[int, Mapping[int, int]] = {}
+    for one in subjects:
+        now = {jobs[job].name: job for job in parents.get(one.job, ())}
+        then = recorded.get(one.attempt, {})
+        found[one.attempt] = {
+            job if job in now.values() else now.get(names.get(job, ""), job): attempt for job, attempt in then.items()
+        }
+    return found
 
 
 def _recorded_if_claimed_now(
@@ -126,9 +153,10 @@ class _ResultHistory:
         self.results: dict[int, str | None] = {}
         self._own: dict[int, str] = {}
         found = archive.staleness.results(wanted)
-        templates = archive.staleness.templates({template for template, _ in found.values()})
+        templates = archive.staleness.templates({template for template, *_ in found.values()})
+        self._came_from = {attempt: came_from for attempt, (_, _, came_from) in found.items()}
         prints = archive.fingerprints.files(wanted)
-        for attempt, (template, result) in found.items():
+        for attempt, (template, result, _) in found.items():
             self.results[attempt] = self._result(archive, attempt, templates[template], result)
             self._own[attempt] = self._came_to(attempt, templates[template], prints.get(attempt))
 
@@ -173,7 +201,8 @@ class _ResultHistory:
         """Return the result of an attempt, including outputs accepted since."""
         if attempt not in self._taken:
             return self._own.get(attempt, "")
-        return result_digest(attempt, self.results[attempt], self._taken[attempt][1].prints.outputs)
+        outputs = self._taken[attempt][1].prints.outputs
+        return result_digest(self._came_from[attempt], self.results[attempt], outputs)
 
     def _seen(self, attempt: int, queued: float | None) -> str:
         """Return the result of an attempt as an attempt claimed at `queued` saw it."""
@@ -191,5 +220,5 @@ class _ResultHistory:
     def _came_to(self, attempt: int, template: JobTemplate, prints: FileFingerprints | None) -> str:
         outputs = prints.outputs if prints else ()
         if template.outputs and not outputs:  # their contents were not recorded
-            return f"{OPAQUE_PREFIX}{attempt}"
-        return result_digest(attempt, self.results[attempt], outputs)
+            return f"{OPAQUE_PREFIX}{self._came_from[attempt]}"
+        return result_digest(self._came_from[attempt], self.results[attempt], outputs)

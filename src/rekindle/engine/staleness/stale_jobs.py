@@ -85,6 +85,7 @@ class Explanation(msgspec.Struct, frozen=True):
     again: AutomaticRerun | None = None  # it was reset by the engine, not by a user
     forbidden: str = ""  # why it is not run again, whatever has changed: it must not run twice
     removed: tuple[RemovedOutput, ...] = ()  # temporary outputs of its attempt that no job needs any more
+    reused: Attempt | None = None  # its live attempt, which another one completed
 
     @property
     def stale(self) -> bool | None:
@@ -151,6 +152,7 @@ def explain(
         checked = archive.staleness.reuse_checks(jobs)
         awaited = archive.queue.blocking_attempts(jobs)
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
+        reused = archive.jobs.live(archive.reuse_candidates.reused_jobs(rows))
         again = _automatic_reruns(archive, [job.id for job in rows.values() if job.attempts and job.state not in ENDED])
         forbidden = forbidden_reruns(archive, archive.jobs.get(every))
         removed: dict[int, list[RemovedOutput]] = {}
@@ -180,6 +182,7 @@ def explain(
             again=again.get(one.job.id),
             forbidden=forbidden.get(one.job.id, ""),
             removed=tuple(removed.get(one.job.attempt or 0, ())),
+            reused=reused.get(one.job.id),
         )
         for one in explanations
     ]
@@ -265,7 +268,7 @@ def _last_check(job: Job, row: tuple[int, int | None, dict[str, Any]] | None) ->
         return None
     rerun, candidate, document = row
     reinstated = document.get("result") == "reinstated"
-    if reinstated and job.attempt != candidate:
+    if document.get("result") == "reused" or (reinstated and job.attempt != candidate):
         return None  # it has run or was reset since
     reasons = tuple(_reason_from_json(one) for one in document.get("reasons", ()))
     return ReuseCheck(rerun, document.get("at"), reinstated, reasons)

@@ -19,7 +19,9 @@ from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.preconditions import refuse_while_imported
 from rekindle.engine.presence import live_runners
 from rekindle.engine.results import SubmitPreview, SubmitResult
+from rekindle.engine.retention.cache import sweep
 from rekindle.engine.retention.prune import finish_removals
+from rekindle.engine.reuse_offers import offer_reuse
 from rekindle.engine.session import Session, tentative
 from rekindle.engine.submit.revise import (
     is_unchanged,
@@ -69,6 +71,7 @@ def submit(
             if known
             else _create_workflow(archive, definition, now, progress)
         )
+        offer_reuse(archive, [submitted.workflow])
         return submitted, archive.runners.alive()
 
     submitted, registered = write_with_paths(session.store.write, change)
@@ -168,6 +171,7 @@ def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> 
         folders -= {attempt.folder for attempt in attempts if attempt.shared}
         archive.workflows.delete(workflow)
         archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
+    sweep(session)
     if files:
         import shutil
 
@@ -184,6 +188,7 @@ def begin_ids_again(session: Session) -> bool:
     attempts left in the store is removed, except for their folders: ids of attempts follow those. Return False, and
     change nothing, while a runner works or its end is not recorded."""
     finish_removals(session)  # files of attempts whose ids may begin again
+    sweep(session)
     with session.store.write() as archive:
         stored, used = archive.jobs.highest_attempts()
         begins = archive.jobs.begin_ids_again(used)

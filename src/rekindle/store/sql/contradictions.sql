@@ -1,10 +1,11 @@
 -- Columns that contradict the attempts and edges that they follow from.
 
 -- name: given_up
--- Jobs that have failed, were canceled, or cannot run because a job above them has; by attempts and edges alone.
+-- Jobs that have failed, were canceled, or cannot run because a job above them has; by attempts and edges alone. A
+-- failure that waits for a decision does not count.
 WITH RECURSIVE given_up (id) AS (
     SELECT job.id FROM job LEFT JOIN attempt ON attempt.id = job.attempt
-    WHERE attempt.state IN (5, 6) OR (attempt.id IS NULL AND job.canceled <> 0)
+    WHERE (attempt.state IN (5, 6) AND attempt.undecided IS NULL) OR (attempt.id IS NULL AND job.canceled <> 0)
     UNION
     SELECT job.id FROM given_up JOIN edge ON edge.parent = given_up.id JOIN job ON job.id = edge.child
     WHERE job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0
@@ -64,11 +65,12 @@ WHERE attempt.archived_by IS NULL AND (job.attempt IS NULL OR job.attempt <> att
 ORDER BY job.id, attempt.id;
 
 -- name: candidates
--- Jobs whose reuse candidate is not an archived, COMPLETED attempt of theirs, or that have a live attempt too.
+-- Jobs whose reuse candidate is not an archived, COMPLETED attempt of theirs (0: any), or that have a live attempt too.
 SELECT job.id, job.name, job.reuse_candidate, NULL
 FROM job LEFT JOIN attempt ON attempt.id = job.reuse_candidate
-WHERE job.reuse_candidate IS NOT NULL AND (attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL
-    OR attempt.state <> 4 OR job.attempt IS NOT NULL)
+WHERE job.reuse_candidate IS NOT NULL AND (job.attempt IS NOT NULL OR (job.reuse_candidate <> 0 AND (
+    attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL OR attempt.state <> 4
+)))
 ORDER BY job.id;
 
 -- name: pinned

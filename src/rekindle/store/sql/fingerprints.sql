@@ -27,8 +27,10 @@ SELECT fingerprint.attempt, fingerprint.document FROM fingerprint JOIN attempt O
 WHERE fingerprint.part = 'needed' AND attempt.workflow IN @workflows;
 
 -- name: kept_steps_in
--- The attempts of workflows that keep steps of earlier ones.
-SELECT id, builds_on FROM attempt WHERE builds_on IS NOT NULL AND workflow IN @workflows;
+-- The attempts of workflows that keep steps of earlier ones, or stand for one.
+SELECT id, builds_on FROM attempt WHERE builds_on IS NOT NULL AND workflow IN @workflows
+UNION ALL
+SELECT id, reused_from FROM attempt WHERE reused_from > 0 AND workflow IN @workflows;
 
 -- name: aside
 -- The partial outputs of attempts and of those that they build on, newest first, and whether each attempt may have put

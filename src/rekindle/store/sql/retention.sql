@@ -12,9 +12,11 @@ WHERE attempt.job IN @jobs AND attempt.archived_by IS NOT NULL AND attempt.state
 ORDER BY attempt.id;
 
 -- name: links
--- Which attempts build on these: kept steps and subtasks, a pinned definition. Pruned attempts build on nothing.
+-- Which attempts build on these: kept steps and subtasks, a pinned definition, or all of it. Pruned attempts build on nothing.
 SELECT attempt.id AS later, attempt.builds_on AS earlier FROM attempt
 WHERE attempt.builds_on IN @attempts AND attempt.pruned_by IS NULL
+UNION
+SELECT attempt.id, attempt.reused_from FROM attempt WHERE attempt.reused_from IN @attempts AND attempt.pruned_by IS NULL
 UNION
 SELECT attempt.id, attempt.pinned_to FROM attempt WHERE attempt.pinned_to IN @attempts AND attempt.pruned_by IS NULL
 UNION
@@ -92,6 +94,10 @@ DELETE FROM fan_out WHERE attempt IN @attempts;
 -- name: delete_fingerprints
 -- What they depended on.
 DELETE FROM fingerprint WHERE attempt IN @attempts;
+
+-- name: delete_cached
+-- That their outputs are kept.
+DELETE FROM cached_output WHERE attempt IN @attempts;
 
 -- name: delete_accepted
 -- What was accepted for them.

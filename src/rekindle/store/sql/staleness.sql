@@ -1,12 +1,33 @@
 -- What staleness checks and cost estimates read, for many attempts or jobs at once.
 
+-- name: subject_columns
+-- An attempt beside the current definition of a job; the columns of
+-- rekindle.domain.changes.fingerprints.MeasuredAttempt, by name.
+attempt.id AS attempt, attempt.state, attempt.template, attempt.revision,
+coalesce(attempt.binding, owner.binding) AS binding, attempt.overrides, attempt.code, attempt.folder, attempt.queued,
+job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
+job.attempt AS live, job.pinned_to, job.overrides AS overrides_now, attempt.workflow AS made_in;
+
 -- name: subjects
--- Attempts beside their jobs' current definitions; the columns of rekindle.domain.changes.fingerprints.MeasuredAttempt, by name.
-SELECT attempt.id AS attempt, attempt.state, attempt.template, attempt.revision,
-    coalesce(attempt.binding, job.binding) AS binding, attempt.overrides, attempt.code, attempt.folder, attempt.queued,
+-- Attempts beside their jobs' current definitions.
+SELECT {subject_columns} FROM attempt JOIN job ON job.id = attempt.job JOIN job AS owner ON owner.id = attempt.job
+WHERE attempt.id IN @attempts ORDER BY job.id;
+
+-- name: candidates
+-- Attempts beside the current definitions of the jobs that they may complete: `pairs` is a list of {"job", "attempt"}.
+SELECT {subject_columns} FROM json_each(CAST(:pairs AS TEXT)) AS pair
+    JOIN attempt ON attempt.id = CAST(json_extract(pair.value, '$.attempt') AS BIGINT)
+    JOIN job ON job.id = CAST(json_extract(pair.value, '$.job') AS BIGINT) JOIN job AS owner ON owner.id = attempt.job
+ORDER BY job.id;
+
+-- name: subjects_of_jobs
+-- Jobs as attempts that used their current definitions would be compared with them. The number of such an attempt is that
+-- of the job, negated.
+SELECT -job.id AS attempt, 4 AS state, job.template, workflow.revision, job.binding, job.overrides,
+    CAST(NULL AS TEXT) AS code, CAST(NULL AS TEXT) AS folder, CAST(NULL AS DOUBLE PRECISION) AS queued,
     job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
-    job.attempt AS live, job.pinned_to, job.overrides AS overrides_now
-FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts ORDER BY job.id;
+    -job.id AS live, CAST(NULL AS BIGINT) AS pinned_to, job.overrides AS overrides_now, job.workflow AS made_in
+FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id IN @jobs ORDER BY job.id;
 
 -- name: needs
 -- The jobs that jobs need.
@@ -18,8 +39,8 @@ SELECT job.id, job.name, job.state, job.attempt, job.template, attempt.result IS
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
 
 -- name: results
--- The results of attempts.
-SELECT id, template, result FROM attempt WHERE id IN @attempts;
+-- The results of attempts, and the attempts that they stand for.
+SELECT id, template, result, coalesce(nullif(reused_from, 0), id) AS came_from FROM attempt WHERE id IN @attempts;
 
 -- name: origins
 -- The definitions that attempts had.

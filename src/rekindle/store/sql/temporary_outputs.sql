@@ -56,6 +56,10 @@ WHERE temporary_output.removed IS NULL ORDER BY temporary_output.attempt, tempor
 -- distinct row: removed, attempt, name
 UPDATE temporary_output SET removed = :removed WHERE attempt = :attempt AND name = :name;
 
+-- name: put_back
+-- The temporary outputs of attempts are in their places again.
+DELETE FROM temporary_output WHERE attempt IN @attempts;
+
 -- name: removed_of
 -- The temporary outputs of attempts that were removed, or are to be.
 SELECT attempt, name, path, decided FROM temporary_output WHERE attempt IN @attempts ORDER BY attempt, name;

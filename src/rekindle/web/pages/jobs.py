@@ -196,10 +196,13 @@ def _notes(row: AttemptRow) -> list[str]:
     one, retry = row.attempt, row.retries.get(row.attempt.id)
     notes = [attempt_texts.retry_text(retry)] if retry is not None else []
     notes += [attempt_texts.verdict(one.verdict)] if one.verdict is not None else []
+    notes += [attempt_texts.reused(one)] if one.reused_from is not None else []
     notes += [attempt_texts.builds_on(one)] if one.start_step else []
     notes += ["definition pinned"] if one.pinned_to is not None else []
     notes += [f"modified: {attempt_texts.modifications(one.overrides)}"] if one.overrides is not None else []
     notes += ["partial"] if one.partial else []
+    notes += ["completed by hand"] if one.completed_by is not None else []
+    notes += [text] if (text := attempt_texts.undecided(one)) else []
     return notes
 
 
