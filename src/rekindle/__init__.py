@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.domain.states import Cause, State
     from rekindle.domain.verdicts import Status
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import (
         AcceptedChanges,
         AppliedRerun,
@@ -54,8 +55,17 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.bundles import ExportedBundle, ImportedBundle
     from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
-    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
+    from rekindle.presentation.comparison_values import (
+        AttemptDiff,
+        Lineage,
+        Reproduction,
+        RunComparison,
+        VerifiedJob,
+        WorkflowDiff,
+    )
+    from rekindle.presentation.forecast_values import Forecast
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -87,13 +97,17 @@ __all__ = [
     "CancelResult",
     "Cause",
     "Client",
+    "CompletedByHand",
     "Event",
     "Explanation",
+    "ExportedBundle",
     "FailureGroup",
     "FlakyJob",
+    "Forecast",
     "Guards",
     "HoldResult",
     "How",
+    "ImportedBundle",
     "Job",
     "JobDetails",
     "JobHandle",
@@ -110,6 +124,7 @@ __all__ = [
     "ReattachResult",
     "Refused",
     "RekindleError",
+    "Reproduction",
     "Rerun",
     "RerunDetails",
     "RerunPlan",
@@ -134,6 +149,7 @@ __all__ = [
     "UndoRefused",
     "UndoneRerun",
     "UsageError",
+    "VerifiedJob",
     "WorkReport",
     "Workflow",
     "WorkflowDetails",
@@ -169,6 +185,7 @@ _MODULES = {
     "Cause": "rekindle.domain.states",
     "State": "rekindle.domain.states",
     "AcceptedChanges": "rekindle.api",
+    "CompletedByHand": "rekindle.api",
     "AppliedRerun": "rekindle.api",
     "CancelResult": "rekindle.api",
     "HoldResult": "rekindle.api",
@@ -183,7 +200,9 @@ _MODULES = {
     "StopHandle": "rekindle.engine.running.signals",
     "Event": "rekindle.presentation.batch_values",
     "Explanation": "rekindle.presentation.batch_values",
+    "ExportedBundle": "rekindle.presentation.bundles",
     "FailureGroup": "rekindle.presentation.batch_values",
+    "ImportedBundle": "rekindle.presentation.bundles",
     "FlakyJob": "rekindle.presentation.batch_values",
     "PruneReport": "rekindle.presentation.batch_values",
     "CachedAttempt": "rekindle.presentation.cache_values",
@@ -191,13 +210,16 @@ _MODULES = {
     "CacheVerification": "rekindle.presentation.cache_values",
     "Rerun": "rekindle.presentation.batch_values",
     "RerunDetails": "rekindle.presentation.batch_values",
+    "Reproduction": "rekindle.presentation.comparison_values",
     "RunComparison": "rekindle.presentation.comparison_values",
+    "VerifiedJob": "rekindle.presentation.comparison_values",
     "StoreCheck": "rekindle.presentation.batch_values",
     "StoredWorkflow": "rekindle.presentation.batch_values",
     "Token": "rekindle.presentation.batch_values",
     "WorkflowDetails": "rekindle.presentation.batch_values",
     "WorkflowDiff": "rekindle.presentation.comparison_values",
     "WorkflowStatus": "rekindle.presentation.batch_values",
+    "Forecast": "rekindle.presentation.forecast_values",
     "RowList": "rekindle.presentation.row_lists",
     "Attempt": "rekindle.presentation.values",
     "AttemptDetails": "rekindle.presentation.values",

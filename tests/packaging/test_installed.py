@@ -44,6 +44,7 @@ OF_EXTRAS = {
         "h11",
         "jinja2",
         "markupsafe",
+        "mcp_types",
         "pandas",
         "psycopg",
         "pyarrow",
@@ -134,6 +135,7 @@ def test_without_an_extra_the_message_says_how_to_install_it(install: Install) -
     for extra, words in {
         "web": ("serve", "--port", "0"),
         "tui": ("top",),
+        "mcp": ("mcp",),
         "postgres": ("--store", "postgresql://localhost/none", "status"),
         "dask": ("run", "one.yaml", "--executor", "dask", "--address", "tcp://127.0.0.1:1"),
     }.items():

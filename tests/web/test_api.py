@@ -32,6 +32,15 @@ def writer(full: FullProject) -> Caller:  # noqa: F811
     return full.caller("read,rerun", "laptop")
 
 
+def test_a_forecast_has_the_keys_of_the_command_line(full: FullProject, reader: Caller) -> None:  # noqa: F811
+    answer = reader.get("/forecast?workflow=sweep&slots=2&assume=60")
+    assert answer.status == 200
+    assert answer.document["left_out"]["failed"] == 5
+    assert answer.document["slots"] == 2
+    assert reader.get("/forecast?slots=0").status == 400
+    assert reader.get("/forecast?workflow=nope").status == 404
+
+
 @pytest.mark.parametrize(
     ("path", "command"),
     [
@@ -114,8 +123,22 @@ def test_every_write_records_who_made_it(full: FullProject, writer: Caller) -> N
     rerun = writer.post("/reruns", {**body, "digest": plan["digest"]}).document["rerun"]
     assert writer.post(f"/reruns/{rerun}/undo", None).document["rerun"] == rerun
     assert writer.post(f"/reruns/{rerun}/undo", None).status == 404
+    assert writer.post("/complete", {**late, "dry_run": True}).document["rerun"] is None
+    completed = writer.post("/complete", {**late, "note": "elsewhere", "result": [1]}).document["rerun"]
+    attempt = full.ask("attempts", "list")["attempts"][-1]
+    assert (attempt["completed_by"], attempt["result"]) == (completed, [1])
+    assert full.ask("attempts", "show", str(attempt["id"]))["by_hand"]["by"] == "laptop"
+    assert writer.post(f"/reruns/{completed}/undo", None).document["rerun"] == completed
     events = [one for one in full.ask("events", "list")["events"] if one["detail"].get("by") == "laptop"]
-    assert [one["kind"] for one in events][-5:] == ["held", "released", "canceled", "rerun", "undone"]
+    assert [one["kind"] for one in events][-7:] == [
+        "held",
+        "released",
+        "canceled",
+        "rerun",
+        "undone",
+        "rerun",
+        "undone",
+    ]
     assert "by laptop" in full.rekindle("events", "list").stdout
 
 

@@ -227,7 +227,7 @@ def post(project: ServedProject, path: str, token: str, **fields: str) -> tuple[
 
 def test_actions_need_a_scope_a_selection_and_jobs_that_exist(ran: ServedProject) -> None:
     reader, writer = ran.token("read", "looks"), ran.token("read,rerun", "acts")
-    for act in ("hold", "release", "cancel", "accept"):
+    for act in ("hold", "release", "cancel", "accept", "complete"):
         assert post(ran, f"/jobs/{act}", reader, all="1", w="1")[0] == 403
         for fields in ({}, {"w": "1"}, {"all": "1"}, {"all": "1", "minus": "4"}, {"w": "1", "state": "failed"}):
             status, text = post(ran, f"/jobs/{act}", writer, **fields)
@@ -241,6 +241,7 @@ def test_actions_need_a_scope_a_selection_and_jobs_that_exist(ran: ServedProject
     assert post(ran, "/jobs/release", writer, all="1", w="1", filter="held=true")[1] == "<p>1 job released: 1001</p>\n"
     assert "<p>1 job canceled before starting: 1001</p>" in post(ran, "/jobs/cancel", writer, plus="1001")[1]
     assert "nothing is stale" in post(ran, "/jobs/accept", writer, all="1", w="1", state="completed")[1]
+    assert "1 job completed by hand" in post(ran, "/jobs/complete", writer, plus="1001", note="elsewhere")[1]
 
 
 def test_the_pages_are_accessible(page: Page, logged_in: Visitor) -> None:

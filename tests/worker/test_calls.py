@@ -77,6 +77,41 @@ def test_after_an_attempt_with_variables_the_next_sees_the_outer_ones(harness: W
     assert [json.loads(one or "") for one in seen] == [[outer, None], ["/h", "1"], [outer, "2"], [outer, None]]
 
 
+def test_python_c_and_children_see_the_same_variables_in_each_call(harness: WorkerHarness) -> None:
+    harness.module(
+        "m",
+        "import ctypes, os, subprocess\n"
+        "def seen():\n"
+        "    names = 'REKINDLE_JOB', 'REKINDLE_JOB_NAME', 'REKINDLE_INPUTS'\n"
+        "    libc = ctypes.CDLL(None)\n"
+        "    libc.getenv.restype = ctypes.c_char_p\n"
+        "    env = subprocess.run(['env', '-0'], capture_output=True, text=True).stdout.split('\\0')\n"
+        "    of_child = dict(line.split('=', 1) for line in env if line)\n"
+        "    return [[os.environ.get(n), (libc.getenv(n.encode()) or b'').decode(), of_child.get(n)] for n in names]\n"
+        "def f(change):\n"
+        "    found = seen()\n"
+        "    exec(change)\n"
+        "    return found\n",
+    )
+    recipe = harness.recipe(Step("main", call="m:f", args={"change": "${matrix.change}"}))
+    changes = [
+        "",
+        "os.environ['REKINDLE_JOB'] = 'other'",
+        "del os.environ['REKINDLE_JOB_NAME']",
+        "os.environ.clear()",
+        "",
+    ]
+    sizes = [1, 3000, 10, 60_000, 2]
+    work = [
+        harness.make(recipe, binding={"change": change}, name="n" * size, inputs=json.dumps({"up": "x" * size}))
+        for change, size in zip(changes, sizes, strict=True)
+    ]
+    harness.give(*work)
+    for one in work:
+        expected = [str(one.job), one.name, one.inputs]
+        assert json.loads(harness.end_of(one).result or "") == [[value] * 3 for value in expected]
+
+
 def test_an_exception_tells_type_message_and_the_users_frames_only(harness: WorkerHarness) -> None:
     harness.module(
         "m",

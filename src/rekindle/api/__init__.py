@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rekindle.api.client import Client
 from rekindle.api.workflow import Workflow
+from rekindle.engine.rerun.complete import CompletedByHand
 from rekindle.engine.results import (
     AcceptedChanges,
     AppliedRerun,
@@ -23,6 +24,7 @@ __all__ = [
     "AppliedRerun",
     "CancelResult",
     "Client",
+    "CompletedByHand",
     "HoldResult",
     "PlannedRerun",
     "PlannedRestart",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from rekindle.api import arguments, shown_plans
 from rekindle.api.hints import python_hints
-from rekindle.api.reader import Reader
+from rekindle.api.reproducer import Reproducer
 from rekindle.api.workflow import run_definition
 from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.errors import PlanRefused, UsageError
@@ -19,6 +22,7 @@ from rekindle.engine.queries import selections
 from rekindle.engine.queries.workflow_queries import name_index
 from rekindle.engine.rerun import control, rerun, restart, resubmit
 from rekindle.engine.rerun.accept import accept
+from rekindle.engine.rerun.complete import CompletedByHand, CompleteOptions, complete, user_name
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.results import (
     AcceptedChanges,
@@ -41,6 +45,7 @@ from rekindle.engine.running.work import work
 from rekindle.engine.submit.submit import preview, submit
 from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.presentation.batch_values import PruneReport
+from rekindle.presentation.bundles import ImportedBundle
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -54,7 +59,7 @@ shown_plans.resolve_annotations()
 
 
 @python_hints
-class Client(Reader):
+class Client(Reproducer):
     """A store, and what the command line does with it. Use it as a context manager, or close it.
 
     Calls about one noun are together: `client.workflows.list()`, `client.jobs(…)`, `client.attempts.diff(a, b)`,
@@ -390,6 +395,35 @@ class Client(Reader):
         found = selections.select_stale(session, replace(chosen, changed=chosen.changed or True))
         return accept(session, found, {"jobs": list(found.versions)}, note)
 
+    def complete(
+        self,
+        jobs: arguments.Jobs,
+        *,
+        outputs: Mapping[str, str | os.PathLike[str]] | None = None,
+        result: Any = None,
+        note: str | None = None,
+        dry_run: bool = False,
+    ) -> CompletedByHand:
+        """Record these jobs as completed, with the files as they are: the results come from elsewhere. The jobs that
+        need them go on. Recorded, and undoable.
+
+        Args:
+            jobs: A selection, ids, or one id.
+            outputs: Of one job: where declared outputs lie, by name. They are copied into place.
+            result: What each job hands to those that need it, as JSON. None: nothing.
+            note: Recorded with it.
+            dry_run: Change nothing.
+
+        Raises:
+            PlanRefused: No job can be completed: `refused` has each job with the reason.
+        """
+        session, chosen = self._reconciled(), arguments.checked_jobs(jobs)
+        given = {name: os.fspath(path) for name, path in (outputs or {}).items()}
+        asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
+        text = None if result is None else json.dumps(result)
+        options = CompleteOptions(given, text, note, dry_run)
+        return complete(session, chosen, {**asked, "by": user_name()}, options)
+
     def cancel(self, jobs: arguments.Jobs, note: str | None = None) -> CancelResult:
         """End running jobs, and keep others from starting."""
         return reconcile.cancel(self._session, arguments.checked_jobs(jobs), note)
@@ -439,6 +473,34 @@ class Client(Reader):
             return PruneReport.of(prune_document(plan))
         asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
         return PruneReport.of(prune_document(plan, prune.prune(session, plan, asked, note)))
+
+    def import_bundle(
+        self,
+        path: arguments.StorePath,
+        *,
+        name: str | None = None,
+        into: arguments.StorePath | None = None,
+        dry_run: bool = False,
+    ) -> ImportedBundle:
+        """Import a workflow that `export` wrote. It is archived: nothing of it runs before
+        `client.workflows.archive(workflow, undo=True)`.
+
+        Args:
+            path: The file.
+            name: The workflow's name in this store. None: that in the bundle.
+            into: The workflow's folder, in which files are unpacked. None: a folder with its name beside the store.
+            dry_run: Verify the file, and import nothing.
+
+        Raises:
+            Refused: The file is damaged or of a newer rekindle, or its name or a file is taken. Nothing is imported.
+        """
+        from rekindle.engine.bundles.importing import Bundle, import_bundle
+        from rekindle.presentation.bundles import import_document
+
+        folder = None if into is None else Path(into)
+        with Bundle(Path(path)) as bundle:
+            report = import_bundle(self._session, bundle, name=name, into=folder, dry_run=dry_run)
+        return ImportedBundle.of(import_document(report))
 
 
 def _requests(

@@ -32,6 +32,9 @@ CALLS = {
     "failures": "client.failures()",
     "flaky": "client.flaky()",
     "lineage": "client.lineage(path)",
+    "forecast": "client.forecast()",
+    "reproduce": "client.reproduce(attempt)",
+    "verify": "client.verify(jobs)",
     "why": "client.why(jobs)",
     "rerun": "client.plan_rerun(jobs)",
     "apply": "client.apply(client.plans.load(path))",
@@ -39,6 +42,7 @@ CALLS = {
     "restart": "client.restart(workflow)",
     "reset": "client.reset(jobs)",
     "accept": "client.accept(jobs)",
+    "complete": "client.complete(jobs)",
     "undo": "client.undo()",
     "reruns list": "client.reruns.list()",
     "reruns show": "client.reruns.show(rerun)",
@@ -57,6 +61,8 @@ CALLS = {
     "cache list": "client.cache.list()",
     "cache prune": "client.cache.prune()",
     "cache verify": "client.cache.verify()",
+    "export": "client.export(workflow, path)",
+    "import bundle": "client.import_bundle(path)",
     "spec check": "client.preview(spec)",
 }
 """The call in Python for each command that has one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
@@ -27,7 +29,9 @@ from rekindle.engine.results import PageRequest
 from rekindle.engine.session import Session, open_session
 from rekindle.presentation import answers
 from rekindle.presentation.batch_values import Event, Explanation, FailureGroup, FlakyJob, WorkflowStatus
+from rekindle.presentation.bundles import ExportedBundle
 from rekindle.presentation.comparison_values import Lineage
+from rekindle.presentation.forecast_values import Forecast
 from rekindle.presentation.row_lists import RowList
 
 _ALL = PageRequest()
@@ -186,6 +190,27 @@ class Reader:
         NotFound if it does not exist and no attempt recorded it."""
         return Lineage.of(msgspec.to_builtins(answers.lineage(self._session, os.path.abspath(path))))  # noqa: PTH100
 
+    def forecast(
+        self, workflow: str | int | None = None, *, slots: int | None = None, assume: float | None = None, seed: int = 0
+    ) -> Forecast:
+        """Return when unfinished jobs will be done, and which of them decide it.
+
+        Args:
+            workflow: Its name or id. None: all that are not archived. Of one that has ended, the path that decided its
+                end is in `past`.
+            slots: Forecast one runner here that runs this number of jobs at once. None: the runners that are alive.
+            assume: The seconds of a job if no attempt of it, or of another job with its template, has completed.
+            seed: By which durations are drawn.
+        """
+        from rekindle.engine.queries.forecasts import ForecastOptions
+
+        if slots is not None and slots < 1:
+            raise UsageError(f"slots={slots} is less than 1", hint="slots=4")
+        if assume is not None and not 0 <= assume < math.inf:
+            raise UsageError(f"assume={assume:g} is not a number of seconds", hint="assume=600")
+        options = ForecastOptions(arguments.workflow_key(workflow), slots, assume, seed)
+        return Forecast.of(msgspec.to_builtins(answers.forecast(self._session, options)))
+
     def why(self, jobs: arguments.Jobs | str) -> list[Explanation]:
         """Explain for each job whether it would run again, and why or why not. Reads the files of the jobs.
 
@@ -200,6 +225,32 @@ class Reader:
         strict = isinstance(jobs, Selection) and jobs.changed == "all"
         found = explanations(self._session, arguments.job_ids(self._session, jobs), strict=strict)
         return [Explanation.of(msgspec.to_builtins(one)) for one in job_documents.explanations(found)]
+
+    def export(
+        self,
+        workflow: str | int,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        logs: bool = True,
+        inputs: bool = False,
+        outputs: bool = False,
+    ) -> ExportedBundle:
+        """Write a workflow (a name or id) with its history as one file, and return what is in it; see `rekindle
+        export`. The file may have secrets that commands or environment variables have.
+
+        Args:
+            workflow: Its name or id.
+            path: The file. None: write nothing, and return what would be in it.
+            logs: Whether it has what jobs have printed.
+            inputs: Whether it has the files that jobs have read.
+            outputs: Whether it has the files that jobs have written.
+        """
+        from rekindle.engine.bundles.exporting import ExportOptions, export_workflow
+        from rekindle.presentation.bundles import export_document
+
+        options = ExportOptions(logs=logs, inputs=inputs, outputs=outputs)
+        report = export_workflow(self._session, str(workflow), None if path is None else Path(path), options)
+        return ExportedBundle.of(export_document(report))
 
     def events(self, workflow: str | int | None = None, *, limit: int | None = None) -> RowList[Event]:
         """Return what happened, oldest first: submissions, runs, reruns, holds. `limit`: only the newest events."""

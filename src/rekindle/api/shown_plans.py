@@ -20,6 +20,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import Cause
 from rekindle.domain.texts.name_sets import NameIndex
 from rekindle.engine import results
+from rekindle.engine.rerun.complete import CompletedByHand
 from rekindle.presentation import html_views
 from rekindle.presentation.values import short_repr
 from rekindle.store.archive import Snapshot
@@ -32,6 +33,7 @@ _SHORT = (
     RerunPlan,
     Selection,
     results.AcceptedChanges,
+    CompletedByHand,
     results.AppliedRerun,
     results.CancelResult,
     results.HoldResult,

@@ -29,7 +29,7 @@ COMMANDS = {
     **dict.fromkeys(("add", "create", "new", "sbatch", "qsub", "launch"), "rekindle submit SPEC"),
     **dict.fromkeys(("worker", "agent", "runner"), "rekindle work"),
     **dict.fromkeys(("revert", "rollback"), "rekindle undo"),
-    **dict.fromkeys(("fsck", "verify"), "rekindle store check"),
+    "fsck": "rekindle store check",
     **dict.fromkeys(("check", "lint", "validate"), "rekindle spec check SPEC"),
     **dict.fromkeys(("diagnose", "selftest"), "rekindle doctor"),
     "audit": "rekindle events list",

@@ -32,6 +32,10 @@ When = Literal["completed", "finished"]
 """Which final states of its parents a job waits for."""
 
 
+OnUnknownFailure = Literal["continue", "hold"]
+"""What happens to a job that fails as no attempt of the store has."""
+
+
 HookEvent = Literal["failed", "stopped", "finished"]
 """When a hook runs. A run of a workflow ends when no job of it is claimed or running, or can start by itself.
 
@@ -133,6 +137,8 @@ class JobTemplate(msgspec.Struct, frozen=True):
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
     temporary: tuple[str, ...] = ()  # outputs that are removed once all jobs that need this one are done
+    on_unknown_failure: OnUnknownFailure = "continue"  # "hold": a failure that no attempt has had waits for a person
+    judge: str | tuple[str, ...] | None = None  # a command that decides about failures; a line for a shell, or words
     cache: bool = False  # keep the outputs of completed attempts in the content store
     pure: bool | None = None  # whether the result depends only on what is compared; None: if it has outputs
 

@@ -97,6 +97,8 @@ class Attempt(NamedTuple):
     shared: bool = False  # its folder may be shared: never remove it
     left_running: LeftRunning | None = None
     pruned_by: int | None = None  # the prune that removed its content; None: it is kept
+    completed_by: int | None = None  # the rerun with which a person recorded it; None: it was executed
+    undecided: str | None = None  # of a failed attempt, what it waits for (see domain.judging); None: it is decided
     reused_from: int | None = None  # the attempt that completed it without running; 0: it was deleted
     reused_workflow: str | None = None  # that attempt's workflow, if it is another one
 
@@ -349,6 +351,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
     canaries_open: bool = False  # some group of canaries is undecided
     is_needed: bool = False  # other jobs need the job
+    acts: bool = False  # its steps have staged dynamic actions, or actions of the job are in force
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

@@ -90,28 +90,33 @@ def redefine_added(session: Session, changed: Mapping[int, tuple[JobTemplate, Ma
 
 
 def apply_dynamic_actions(
-    archive: Transaction, endings: Sequence[AttemptEnd], standing: Mapping[int, AttemptJobState]
+    archive: Transaction,
+    endings: Sequence[AttemptEnd],
+    standing: Mapping[int, AttemptJobState],
+    staged_since: Collection[int],
 ) -> list[AttemptEnd]:
     """Apply the actions of the attempts that complete, and end the sets of changes that they replace. Return the
     endings; an attempt whose actions are invalid becomes a failure. Must be called before any of these endings is
-    written."""
-    completing = [
-        ending.attempt
+    written. `staged_since`: attempts whose steps have been written since `standing` was read."""
+    acting = {
+        ending.attempt: [step.action for step in ending.steps if step.action is not None]
         for ending in endings
-        if ending.state is State.COMPLETED and standing[ending.attempt].job_attempt == ending.attempt
-    ]
-    if not completing:
+        if ending.state is State.COMPLETED
+        and (known := standing[ending.attempt]).job_attempt == ending.attempt
+        and (known.acts or ending.attempt in staged_since or any(step.action is not None for step in ending.steps))
+    }
+    if not acting:
         return list(endings)
-    staged = archive.dynamic_actions.staged(completing)
-    in_force = archive.dynamic_actions.in_force([standing[attempt].job for attempt in completing])
+    staged = archive.dynamic_actions.staged(acting)
+    in_force = archive.dynamic_actions.in_force([standing[attempt].job for attempt in acting])
     done = []
     for ending in endings:
-        known = standing[ending.attempt]
-        assignment_parameters = [step.action for step in ending.steps if step.action is not None]
-        texts = [action for _, _, action in staged.get(ending.attempt, ())] + assignment_parameters
-        if ending.attempt in completing and (texts or known.job in in_force):
-            archive.require_alone()
-            ending = _apply_actions(archive, ending, known, texts)
+        if ending.attempt in acting:
+            known = standing[ending.attempt]
+            texts = [action for _, _, action in staged.get(ending.attempt, ())] + acting[ending.attempt]
+            if texts or known.job in in_force:
+                archive.require_alone()
+                ending = _apply_actions(archive, ending, known, texts)
         done.append(ending)
     return done
 

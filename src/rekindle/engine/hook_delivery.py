@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ import msgspec
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.hooks import DELAYS, sign
 from rekindle.domain.texts.substitution import render_text
+from rekindle.engine.outside_commands import OutsideCommand, end_text, own_environment
 from rekindle.files.store_files import make_folder, open_file
 
 if TYPE_CHECKING:
@@ -30,17 +29,11 @@ if TYPE_CHECKING:
 COMMAND_SECONDS = 60.0
 """How long a command may run; then its process group is killed."""
 
-_NOT_EXECUTABLE = 126
-"""The exit code of a shell that may not execute a file."""
-
 REQUEST_SECONDS = 10.0
 """How long a request may take, answer included."""
 
 SECRET_VARIABLE = "REKINDLE_WEBHOOK_SECRET"
 """The variable with the secret that signs requests. It is stored nowhere."""
-
-_OF_JOBS = "REKINDLE_"
-_KEPT = ("REKINDLE_STORE", "REKINDLE_DURABILITY", "REKINDLE_SHARED", SECRET_VARIABLE)
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -68,53 +61,26 @@ def run_hook(delivery: Delivery, store_folder: str, note: Callable[[str], None] 
 
 def _run_command(delivery: Delivery, store_folder: str) -> Result:
     """Run a command with the document on stdin. Its output goes to a file in the store's folder."""
-    command = delivery.hook.run
-    argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command or ())
     log = Path(store_folder, "hooks", f"{delivery.token}.log")
+    document = f"{delivery.document}\n".encode()
+    command = OutsideCommand(delivery.hook.run or "", delivery.directory, _environment(delivery), COMMAND_SECONDS)
     try:
         make_folder(log.parent)
         with open(open_file(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=delivery.directory,
-                env=_environment(delivery),
-                start_new_session=True,
-            )
+            code = command.run(document, output, subprocess.STDOUT)
     except (OSError, ValueError) as error:
         return Result(f"it cannot start: {getattr(error, 'strerror', None) or error}", failed=True)
-    try:
-        with suppress(BrokenPipeError):  # a command need not read the document
-            process.communicate(f"{delivery.document}\n".encode(), timeout=COMMAND_SECONDS)
-        code = process.wait(timeout=COMMAND_SECONDS)
-    except subprocess.TimeoutExpired:
-        _kill(process)
+    if code is None:
         return Result(f"killed after {COMMAND_SECONDS:g} s", failed=True, log=str(log))
-    except BaseException:  # this process ends, and another one runs the hook again
-        _kill(process)
-        raise
     if code:
-        text = f"exit {code}" if code > 0 else signal.Signals(-code).name
-        if code == _NOT_EXECUTABLE:
-            text += ": not executable (`chmod +x FILE` makes it so)"
-        return Result(text, failed=True, log=str(log))
+        return Result(end_text(code), failed=True, log=str(log))
     return Result("done", log=str(log))
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and the processes in its group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _environment(delivery: Delivery) -> dict[str, str]:
     """Return this process's variables, without those of a job that it may belong to, and those of the hook."""
     document = json.loads(delivery.document)
-    own = {name: value for name, value in os.environ.items() if not name.startswith(_OF_JOBS) or name in _KEPT}
-    return own | {
+    return own_environment(SECRET_VARIABLE) | {
         "REKINDLE_EVENT": delivery.hook.event,
         "REKINDLE_WORKFLOW": document["workflow"]["name"],
         "REKINDLE_WORKFLOW_ID": str(delivery.workflow),

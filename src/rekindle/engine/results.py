@@ -104,6 +104,8 @@ class WorkflowStatus(msgspec.Struct, frozen=True):
 
     canaries: tuple[CanaryGroup, ...] = ()  # that wait for their canaries, or whose canaries failed
     overtaken: int = 0  # completed jobs that are stale because a job they need is not done
+    by_hand: int = 0  # jobs that a person recorded as completed
+    undecided: Mapping[str, int] = msgspec.field(default_factory=dict)  # failed jobs, by what they wait for
     unfit: tuple[UnfitJobs, ...] = ()  # jobs that need more than any runner has
     element_waits: Mapping[ElementWait, int] = msgspec.field(
         default_factory=dict

@@ -17,8 +17,9 @@ from rekindle.journal.records import Closed, Ended, Opened, Returned, Sealed, St
 
 if TYPE_CHECKING:
     from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.journal.records import Record
 
-_PRUNE = 1024  # assignments after which those that have ended are forgotten
+_PRUNE = 4096  # assignments after which the journal is read, to forget those that have ended
 
 
 class AssignedWork:
@@ -57,6 +58,18 @@ class AssignedWork:
         An attempt whose end stands in a damaged line stays unfinished."""
         records, self._position, damaged = read_past_damage(self.journal, self._position)
         self.damaged += [one.describe(self.journal) for one in damaged]
+        self._note(records)
+
+    def take_records(self, records: Sequence[Record], start: int, end: int) -> None:
+        """Note the records from byte `start` to byte `end` of the journal, which its runner has read. Records that were
+        read here before are not noted again."""
+        if start == self._position:
+            self._position = end
+            self._note(records)
+        else:
+            self.read_journal()
+
+    def _note(self, records: Sequence[Record]) -> None:
         for record in records:
             if isinstance(record, Started):
                 self.started[record.token] = record

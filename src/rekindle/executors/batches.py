@@ -32,7 +32,7 @@ from rekindle.journal.trees import remove_tree
 if TYPE_CHECKING:
     from rekindle.executors.dead_workers import AttemptsEnd
     from rekindle.executors.placement import Placement
-    from rekindle.journal.records import Ended
+    from rekindle.journal.records import Ended, Record
 
 SLICE_SECONDS = 30.0
 """The work that an element takes on: it starts no attempt after this time."""
@@ -136,6 +136,9 @@ class BatchExecutor:
         """Ask an element to finish its running attempt and exit."""
         if worker in self._elements:
             self._elements[worker].order(Stop())
+
+    def take_records(self, worker: str, records: Sequence[Record], start: int, end: int) -> None:
+        """Do nothing: `gone` reads the elements' journals."""
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """Submit what was assigned, and block until there may be news."""

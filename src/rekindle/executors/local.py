@@ -8,14 +8,18 @@ import select
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import ExecutorError, JournalError
 from rekindle.executors.pool import POOL_SUPPLY, WorkerGone, WorkerInfo
 from rekindle.executors.worker_process import WorkerProcess, reap
 from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Stop, TaskTemplate, find_disk_error
 from rekindle.journal.processes import OomKillCounter, wait_readable
+
+if TYPE_CHECKING:
+    from rekindle.journal.records import Record
 
 _OOM_COUNT_AGE = 5.0
 """Seconds for which a count of the kernel's out-of-memory kills is reused when a worker is given work."""
@@ -27,9 +31,12 @@ class LocalExecutor:
     name = "local"
     supply = POOL_SUPPLY
 
-    def __init__(self, store_folder: str, python: str = sys.executable) -> None:
-        """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`."""
-        self._store, self._python = store_folder, python
+    def __init__(
+        self, store_folder: str, python: str = sys.executable, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`.
+        `environment`: the workers' variables; None: those of this process."""
+        self._store, self._python, self._environment = store_folder, python, environment
         self._workers: dict[str, WorkerProcess] = {}
         self._failed_start: str | None = None  # how a worker ended before it opened its journal
         self._gone: list[WorkerGone] = []
@@ -45,7 +52,8 @@ class LocalExecutor:
                 self._failed_start,
                 hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
             )
-        worker = WorkerProcess(name or new_worker_name(), self._store, self._wake_writer, self._python)
+        name, environment = name or new_worker_name(), os.environ if self._environment is None else self._environment
+        worker = WorkerProcess(name, self._store, self._wake_writer, self._python, environment)
         self._workers[worker.info.name] = worker
         return worker.info
 
@@ -66,6 +74,11 @@ class LocalExecutor:
     def retire(self, worker: str) -> None:
         """Ask a worker to finish its running attempt and exit."""
         self._order(worker, Stop())
+
+    def take_records(self, worker: str, records: Sequence[Record], start: int, end: int) -> None:
+        """Take the records of a worker's journal that the runner has read."""
+        if worker in self._workers:
+            self._workers[worker].work.take_records(records, start, end)
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """Block until there is news; return the readable descriptors of `also`, and at once after `close`.

@@ -11,6 +11,7 @@ from rekindle.journal.records import Ended
 
 if TYPE_CHECKING:
     from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.journal.records import Record
 
 
 class Supply(msgspec.Struct, frozen=True):
@@ -72,6 +73,11 @@ class Executor(Protocol):
 
     def retire(self, worker: str) -> None:
         """Ask a worker to give back the attempts that it has not started, finish the running one and exit."""
+        ...
+
+    def take_records(self, worker: str, records: Sequence[Record], start: int, end: int) -> None:
+        """Take the records of a worker's journal from byte `start` to byte `end`, none of them damaged, once the runner
+        has committed them. An executor that follows the journal need not read them again."""
         ...
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:

@@ -30,6 +30,7 @@ from rekindle.journal.processes import wait_readable
 
 if TYPE_CHECKING:
     from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.journal.records import Record
 
 SILENCE_SECONDS = 120.0
 """How long a pilot may be silent before its runner leaves its attempts to others."""
@@ -140,6 +141,9 @@ class RemotePool:
     def retire(self, worker: str) -> None:
         """Ask a worker to finish its running attempt and exit."""
         self._send(RetireWorker(worker))
+
+    def take_records(self, worker: str, records: Sequence[Record], start: int, end: int) -> None:
+        """Do nothing: the pilot reads the journals on its host."""
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """Block until the pilot reports; return the readable descriptors of `also`. Raise PilotLost if it is lost, and

@@ -31,7 +31,7 @@ _KILL_SECONDS = 5.0  # the longest wait for a killed process to end
 class WorkerProcess:
     """A worker, from its start until it is reaped."""
 
-    def __init__(self, name: str, store: str, wake: int, python: str) -> None:
+    def __init__(self, name: str, store: str, wake: int, python: str, environment: Mapping[str, str]) -> None:
         """Start the worker, with its journal and scratch folder in the folder `store`.
 
         Raise ExecutorError if it cannot be started."""
@@ -46,7 +46,7 @@ class WorkerProcess:
             ) from error
         self._stderr = Path(self.scratch, "worker.err")
         argv = [python, "-P", "-m", "rekindle.worker", name, journal, self.scratch, str(_WAKE)]
-        self._orders, pid = _spawn(argv, str(self._stderr), wake)
+        self._orders, pid = _spawn(argv, str(self._stderr), wake, environment)
         self.handle = os.pidfd_open(pid)
         self.info = WorkerInfo(name, journal, pid, start_of(pid) or 0)
         self._backlog: deque[memoryview] = deque()
@@ -173,7 +173,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _spawn(argv: list[str], stderr: str, wake: int) -> tuple[int, int]:
+def _spawn(argv: list[str], stderr: str, wake: int, environment: Mapping[str, str]) -> tuple[int, int]:
     """Start a process in a session of its own. Return (descriptor to write orders to, pid)."""
     orders_read, orders = os.pipe()
     errors = open_file(stderr, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
@@ -184,7 +184,7 @@ def _spawn(argv: list[str], stderr: str, wake: int) -> tuple[int, int]:
         (os.POSIX_SPAWN_DUP2, wake, _WAKE),
     ]
     try:
-        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigmask=())
+        pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=())
     except OSError as error:
         os.close(orders)
         raise ExecutorError(f"cannot start a worker with {argv[0]}: {error.strerror}") from error

@@ -12,6 +12,7 @@ from rekindle.presentation import documents
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
+    from rekindle.engine.queries.forecasts import ForecastOptions
     from rekindle.engine.queries.lists import AttemptRow
     from rekindle.engine.results import PageRequest
     from rekindle.engine.session import Session
@@ -133,6 +134,14 @@ def workflows_compare(session: Session, a: str, b: str) -> dict[str, Any]:
     return job_documents.run_comparison(compare_runs(session, a, b))
 
 
+def forecast(session: Session, options: ForecastOptions) -> dict[str, Any]:
+    """Return when unfinished jobs will be done, and which decide it."""
+    from rekindle.engine.queries.forecasts import forecast_store
+    from rekindle.presentation import forecasts
+
+    return forecasts.forecast(forecast_store(session, options))
+
+
 def failures(session: Session, workflow: str | None, page: PageRequest, *, archived: bool = False) -> dict[str, Any]:
     """Return the failed attempts by their error, the largest group first; of `archived` attempts too."""
     from rekindle.domain.batches.quarantine import covered_jobs
@@ -143,9 +152,10 @@ def failures(session: Session, workflow: str | None, page: PageRequest, *, archi
     examples = failure_queries.failure_examples(session, groups)
     partial = failure_queries.partial_outputs_of_failures(session, groups, archived)
     covered = covered_jobs(failure_queries.quarantined(session, workflow))
+    waits = failure_queries.undecided(session, groups)
     return {
         "failures": [
-            batch_documents.failure(one, examples.get(one.signature), partial.get(one.signature, ()), covered)
+            batch_documents.failure(one, examples.get(one.signature), partial.get(one.signature, ()), covered, waits)
             for one in groups
         ]
     }

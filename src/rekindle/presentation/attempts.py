@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rekindle.domain.judging import undecided_text
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import format_value, mask_env
 from rekindle.domain.texts.quantities import format_size
@@ -13,7 +14,7 @@ from rekindle.presentation import words
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
-    from rekindle.domain.rerun.plan import OverrideChange, Reason
+    from rekindle.domain.rerun.plan import OverrideChange, Reason, RerunRecord
     from rekindle.domain.subtasks import Subtask
     from rekindle.domain.verdicts import Verdict
 
@@ -142,7 +143,27 @@ def notes(one: Attempt, retry: Reason | None) -> list[str]:
     found += ["pinned"] if one.pinned_to is not None else []
     found += ["modified"] if one.overrides is not None else []
     found += ["partial"] if one.partial else []
+    found += ["by hand"] if one.completed_by is not None else []
+    found += short_undecided(one)
     return found
+
+
+def short_undecided(one: Attempt | None) -> list[str]:
+    """Return what the failure of an attempt waits for, as notes of a list: `held: unknown failure`."""
+    return [text.partition(";")[0]] if (text := undecided(one)) else []
+
+
+def undecided(one: Attempt | None) -> str:
+    """Return what the failure of an attempt waits for: `held: unknown failure; release or rerun`; "" for nothing."""
+    return "" if one is None or one.undecided is None else words.one_line(undecided_text(one.undecided))
+
+
+def by_hand(record: RerunRecord | None) -> str:
+    """Return who recorded an attempt: `by hand by ann: results of the cluster`; "" for one that was executed."""
+    if record is None:
+        return ""
+    by = f" by {words.one_line(record.by)}" if record.by else ""
+    return f"by hand{by}" + (f": {words.one_line(record.note)}" if record.note else "")
 
 
 def reused(one: Attempt) -> str:

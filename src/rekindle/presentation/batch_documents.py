@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,12 +14,13 @@ from rekindle.presentation import documents, revisions
 if TYPE_CHECKING:
     from rekindle.domain.batches.backtest import SimulatedRound
     from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
-    from rekindle.domain.batches.flakiness import Flakiness
+    from rekindle.domain.batches.flakiness import Flakiness, Verification
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
     from rekindle.domain.models import FailureGroup, PartialOfFailure, ReuseSource
     from rekindle.domain.rerun.plan import RerunRecord
     from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import AppliedRerun, CancelResult, JobRow, PlannedRerun
     from rekindle.engine.supervising.simulation import SimulatedSupervision
 
@@ -28,9 +30,10 @@ def failure(
     example: FailureExample | None,
     partial: Sequence[PartialOfFailure],
     covered: Collection[int] = (),
+    undecided: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return a group of failures with its newest attempt, the partial outputs of its attempts, and its jobs among
-    `covered`, the jobs in quarantine."""
+    `covered`, the jobs in quarantine. `undecided`: by job, what its failure waits for."""
     newest = None
     if example is not None:
         one = example.attempt
@@ -50,6 +53,7 @@ def failure(
         "example": newest,
         "partial_outputs": left,
         "quarantined": [job for job in group.jobs if job in covered],
+        "undecided": [{"job": job, "waits": undecided[job]} for job in group.jobs if job in undecided],
     }
 
 
@@ -85,7 +89,12 @@ def _flaky_job(one: Flakiness, row: JobRow) -> dict[str, Any]:
             for way in one.signatures
         ],
         "hosts": [{"host": on.host, "passes": on.passes, "failures": on.failures} for on in one.hosts],
+        "verified": None if one.verified is None else _verified(one.verified),
     }
+
+
+def _verified(one: Verification) -> dict[str, Any]:
+    return {"attempt": one.attempt, "at": documents.iso(one.at), "outcome": one.outcome, **one.detail}
 
 
 def planned_rerun(found: PlannedRerun, applied: AppliedRerun | None = None) -> dict[str, Any]:
@@ -229,6 +238,14 @@ def canary_choice(one: CanaryChoice) -> dict[str, Any]:
         "signature": one.signature,
         "canaries": [job for job, _ in one.canaries],
         "waits": [job for job, _ in one.waits],
+    }
+
+
+def completed(done: CompletedByHand) -> dict[str, Any]:
+    """Return jobs that a person recorded as completed. `completed`: jobs that had completed already."""
+    return documents.plan(done.plan, done.rerun) | {
+        "completed": list(done.completed),
+        "copied": [{"source": source, "target": target} for source, target in done.copied],
     }
 
 

@@ -98,6 +98,7 @@ class FlakyJob(Value, frozen=True):
         last_failure: When its last failure ended.
         signatures: Its failures by signature.
         hosts: Its passes and failures by host.
+        verified: What `verify` found last: `attempt`, `at`, `outcome` and why.
     """
 
     job: int
@@ -114,6 +115,7 @@ class FlakyJob(Value, frozen=True):
     last_failure: datetime | None
     signatures: list[dict[str, Any]]
     hosts: list[dict[str, Any]]
+    verified: dict[str, Any] | None
 
 
 class StoredWorkflow(Value, frozen=True):

@@ -27,6 +27,86 @@ class AttemptDiff(Value, frozen=True):
     logs: list[dict[str, Any]]
 
 
+class Reproduction(Value, frozen=True):
+    """An attempt that was made again in a folder of its own.
+
+    Attributes:
+        attempt: Its id.
+        job: The id of its job.
+        name: The name of its job.
+        workflow: The name of its workflow.
+        drift: What differs today from what it ran with, and was used as it is today.
+        restored: What differs today, and was given as it was.
+        notes: What was done otherwise than in the attempt.
+        folder: The folder that was made.
+        directory: The working directory of its steps.
+        brought: How many small files of the project were copied that it did not record.
+        subtask: The item that was run, if only one was.
+        state: How it ended now.
+        cause: Why it did not complete now.
+        exit_code: Of its last step now.
+        signal: The signal that ended its last step now.
+        error: The message of its failure now.
+        result: What it returned now.
+        same: Whether nothing differs.
+        differences: Fields of its end that differ, with both values.
+        outputs: Its outputs, and where each first differs.
+    """
+
+    attempt: int
+    job: int
+    name: str
+    workflow: str
+    drift: list[dict[str, Any]]
+    restored: list[dict[str, Any]]
+    notes: list[str]
+    folder: str
+    directory: str
+    brought: int
+    subtask: int | None
+    state: str
+    cause: str | None
+    exit_code: int | None
+    signal: int | None
+    error: str | None
+    result: Any
+    same: bool
+    differences: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+
+
+class VerifiedJob(Value, frozen=True):
+    """A completed job that was made again aside.
+
+    Attributes:
+        job: Its id.
+        name: Its name.
+        attempt: The attempt that was made again.
+        outcome: reproducible, differs or unknown.
+        why: Why it is unknown: drift, nothing or refused.
+        message: The first difference, or why it is unknown, as text.
+        reasons: What differs today from what it ran with.
+        folder: What it left, where that differs.
+        seconds: How long it ran.
+        same: Whether nothing differs; None: nothing was compared.
+        differences: Fields of its end that differ, with both values.
+        outputs: Its outputs, and where each first differs.
+    """
+
+    job: int
+    name: str
+    attempt: int
+    outcome: str
+    why: str | None
+    message: str
+    reasons: list[dict[str, Any]]
+    folder: str | None
+    seconds: float | None
+    same: bool | None
+    differences: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+
+
 class Lineage(Value, frozen=True):
     """Where a file comes from, and what depends on it.
 

@@ -1,4 +1,4 @@
-"""What was held, released and canceled, as lines of text."""
+"""What was held, released, canceled and completed by hand, as lines of text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rekindle.presentation import attempts, words
 
 if TYPE_CHECKING:
+    from rekindle.engine.rerun.complete import CompletedByHand
     from rekindle.engine.results import CancelResult, HoldResult
 
 
@@ -30,6 +31,19 @@ def canceled(done: CancelResult) -> Iterator[str]:
         (done.ended, "already ended"),
         (done.left_out, "no longer waiting for canaries"),
     )
+
+
+def completed(done: CompletedByHand) -> Iterator[str]:
+    """Yield `rerun 4 is recorded: 2 jobs completed by hand; 3 ready`, and how many had completed."""
+    already = f"{words.plural(len(done.completed), 'job')} completed already"
+    if done.rerun is None:
+        yield f"{already}: nothing is recorded" if done.completed else "nothing selected"
+        return
+    ready = f"; {done.ready:,} ready" if done.ready else ""
+    ready += "; no runner is alive: rekindle work" if done.ready and not done.runner_alive else ""
+    yield f"rerun {done.rerun} is recorded: {words.plural(len(done.plan.jobs), 'job')} completed by hand{ready}"
+    if done.completed:
+        yield already
 
 
 def _groups(*groups: tuple[Sequence[int], str]) -> Iterator[str]:

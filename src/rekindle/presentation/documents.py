@@ -93,6 +93,8 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "statuses": {one.value: number for one, number in status.statuses.items()},
         "canaries": [canary_group(one) for one in status.canaries],
         "stale_by_needs": status.overtaken,
+        "by_hand": status.by_hand,
+        "undecided": dict(status.undecided),
         "unfit": [unfit(one) for one in status.unfit],
         "quarantined": [msgspec.to_builtins(one) for one in status.quarantined],
         "element_waits": [
@@ -137,6 +139,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "state": one.state.label,
         "held": one.held is not None,
         "held_reason": one.held,
+        "undecided": live.undecided if live else None,
         **_verdict(row.verdict),
         "status": row.status.value,
         "cause": live.cause.value if live and live.cause else None,
@@ -226,6 +229,8 @@ def attempt(
         "archived_by": one.archived_by,
         "pruned": one.pruned_by is not None,
         "pruned_by": one.pruned_by,
+        "completed_by": one.completed_by,
+        "undecided": one.undecided,
         "partial": one.partial,
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),
@@ -457,6 +462,8 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "labels": dict(one.labels),
         "quarantine": msgspec.to_builtins(one.quarantine),
         "manual": {"rerun": "forbidden", "reason": one.rerun_forbidden} if one.rerun_forbidden else None,
+        "on_unknown_failure": one.on_unknown_failure,
+        "judge": list(one.judge) if isinstance(one.judge, tuple) else one.judge,
     }
 
 

@@ -57,6 +57,8 @@ def _lines(one: Explanation, found: Explanations, width: int, most: int | None) 
         yield words.cut(f"must not run twice: {words.one_line(one.forbidden)} (`manual` in the spec)", width)
         if one.word == "stale":
             yield f"keep its results as current: rekindle accept {waits.IDS}"
+    if one.job.id in found.by_hand:
+        yield words.cut(f"completed {attempts.by_hand(found.by_hand[one.job.id])}", width)
     if one.job.id in found.canaries:
         yield waits.canary_reason(found.canaries[one.job.id])
     if one.word == "stale":

@@ -57,6 +57,7 @@ def attempt_details(one: AttemptDetails, page: PageRequest) -> dict[str, Any]:
     return {
         **documents.attempt(one.attempt, one.workdir, one.counts, retries, {number: one.partial_outputs}),
         "pruned_at": documents.iso(one.pruned.at) if one.pruned else None,
+        "by_hand": {"rerun": one.by_hand.id, "by": one.by_hand.by, "note": one.by_hand.note} if one.by_hand else None,
         "actions_in_force": one.in_force is not None,
         "added": list(one.in_force.names) if one.in_force else [],
         "copying": {"done": one.copying[0], "whole": one.copying[1]} if one.copying else None,

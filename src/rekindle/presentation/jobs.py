@@ -17,11 +17,13 @@ def job_notes(row: JobRow) -> list[str]:
     """Return notes beside a job of a list: whether it is held, when its retry starts, its verdict."""
     job = row.job
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
+    notes += attempts.short_undecided(row.attempt)
     notes += [f"retry at {words.short_time(job.next.not_before)}"] if job.next.not_before is not None else []
     notes += ["after the end of attempts that it would disturb"] if row.awaits else []
     notes += ["retired"] if job.retired else []
     notes += [attempts.verdict(row.verdict)] if row.verdict is not None else []
     notes += ["partial"] if row.partial else []
+    notes += ["by hand"] if row.attempt is not None and row.attempt.completed_by is not None else []
     notes += ["runs unless unchanged"] if job.next.reuse_candidate is not None else []
     return notes
 

@@ -109,7 +109,7 @@ def job_cells(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, .
 def _shown_reasons(reasons: Sequence[Reason]) -> Sequence[Reason]:
     """Leave SELECTED out beside other reasons if it has no cause, and for a job that is retried or repeated: no user
     selected the job."""
-    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT) for reason in reasons)
+    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT, ReasonKind.JUDGE) for reason in reasons)
     others = [reason for reason in reasons if reason.kind is not ReasonKind.SELECTED]
     return [
         reason
@@ -152,6 +152,8 @@ def reason_text(reason: Reason) -> str:
         return f"let go: it was held ({detail.get('held')})"
     if reason.kind is ReasonKind.PARTIAL:
         return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
+    if reason.kind is ReasonKind.BY_HAND:
+        return str(detail.get("state")) + (f" ({detail['cause']})" if detail.get("cause") else "")
     if reason.kind is ReasonKind.REDEFINED:
         return f"{', '.join(detail['fields'])} changed" if detail.get("fields") else "redefined"
     if reason.kind is ReasonKind.REWIRED:

@@ -86,6 +86,9 @@ def short(reason: Reason) -> str:
         return _of_code(detail)
     if kind is ReasonKind.RETRY:
         return f"{attempts.retry_text(reason)}: {detail.get('cause')}{_delayed(detail)}{_elsewhere(detail)}"
+    if kind is ReasonKind.JUDGE:
+        why = f": {words.one_line(str(detail['reason']))}" if detail.get("reason") else ""
+        return f"its judge says {detail.get('answer')}{why}"
     if kind is ReasonKind.CANCELS:
         return f"{detail.get('state')}: canceled first"
     if kind is ReasonKind.FORBIDDEN:

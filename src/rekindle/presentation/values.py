@@ -183,6 +183,8 @@ class Attempt(Value, frozen=True):
         reused_from: The attempt that completed it without running; 0: it was deleted. `reused_workflow`: the name of
             that attempt's workflow, if it is another one.
         archived: Whether a rerun has archived it, `archived_by`; `pruned`: a prune removed its content, `pruned_by`.
+        completed_by: The rerun with which a person recorded it as completed. None: it was executed.
+        undecided: What its failure waits for: "unknown failure", "judge", or what its judge said. None: nothing.
         partial: Whether it went on with a part of a fan-out's items.
         modified: Whether it ran with other parameters or resources than the definition's, `overrides`.
         retry: The number, limit and cause of an automatic retry.
@@ -224,6 +226,8 @@ class Attempt(Value, frozen=True):
     archived_by: int | None
     pruned: bool
     pruned_by: int | None
+    completed_by: int | None
+    undecided: str | None
     partial: bool
     modified: bool
     overrides: dict[str, Any] | None
@@ -247,6 +251,7 @@ class Job(Value, frozen=True):
         name: Its name, with the values of its matrix.
         state: waiting, ready, queued, running, completed, failed or canceled.
         held: Whether it is held, and `held_reason`.
+        undecided: What the failure of its attempt waits for: a person or its judge. None: nothing.
         verdict: passed, warning or blocker, with `verdict_message`.
         status: State and verdict as one word.
         cause: Why its attempt did not succeed.
@@ -284,6 +289,7 @@ class Job(Value, frozen=True):
     state: StateName
     held: bool
     held_reason: str | None
+    undecided: str | None
     verdict: str | None
     verdict_message: str | None
     status: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.batches.canaries import SIGNATURE_DIGITS, Canary, CanaryChoice, CanaryGroup, GroupOutcome
+from rekindle.domain.judging import undecided_text
 from rekindle.domain.packing import Shortage
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.states import ENDED, State
@@ -91,7 +92,11 @@ def _wait_lines(kind: str, detail: Mapping[str, Any], workflow: int) -> Iterator
         case "running":
             yield from _claimed_lines(detail, "running", f": attempt {detail['attempt']}")
         case "failed" | "canceled":
-            yield _again(detail, IDS)
+            if "undecided" in detail:
+                yield words.one_line(undecided_text(detail["undecided"]))
+                yield f"let go: rekindle release {IDS}    {_again(detail, IDS)}"
+            else:
+                yield _again(detail, IDS)
 
 
 def _need_lines(detail: Mapping[str, Any], workflow: int, paint: Paint) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from rekindle.domain.judging import JUDGE
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.presentation import words
@@ -28,6 +29,16 @@ def held_lines(held: Mapping[str, int], workflow: str | None, paint: Paint = str
         what = f": {words.one_line(reason)}" if reason != "held" else ""
         way = f"restart{scope}" if reason == RESET_HOLD else f"release{scope} -f held=true"
         yield f"{jobs}{what}    let go: rekindle {way}"
+
+
+def undecided_lines(undecided: Mapping[str, int], paint: Paint = str) -> Iterator[str]:
+    """Yield `3 failed jobs are held: unknown failure; release or rerun` for each thing that failures wait for."""
+    for why, number in undecided.items():
+        jobs = f"{words.plural(number, 'failed job')} {'is' if number == 1 else 'are'}"
+        if why == JUDGE:
+            yield f"{jobs} with a judge, who is asked"
+        else:
+            yield f"{jobs} {paint('held')}: {words.one_line(why)}    rekindle release ID, or rerun ID"
 
 
 def spec_note(one: Workflow, spec: SpecState) -> tuple[str, str] | None:
@@ -77,6 +88,8 @@ def status_lines(one: WorkflowStatus, paint: Paint = str) -> Iterator[str]:
         are, they = ("is", "it needs") if one.overtaken == 1 else ("are", "they need")
         yield f"{words.plural(one.overtaken, 'completed job')} {are} stale: {they} a job that is not done"
         yield f"  why: rekindle why -w {one.workflow.id} --changed"
+    if one.by_hand:
+        yield f"{words.plural(one.by_hand, 'job')} completed by hand"
     if one.found:
         yield f"found: {', '.join(f'{one.found[word]:,} {word.value}' for word in VerdictLevel if word in one.found)}"
     if one.delayed:
@@ -90,6 +103,7 @@ def status_lines(one: WorkflowStatus, paint: Paint = str) -> Iterator[str]:
         yield from waits.unfit_lines(one.unfit)
         yield from map(waits.canary_line, one.canaries)
     yield from quarantine_lines(one.quarantined, one.counts.get(State.WAITING, 0))
+    yield from undecided_lines(one.undecided, paint)
     yield from held_lines(one.held, str(one.workflow.id), paint)
     if (note := spec_note(one.workflow, one.spec)) is not None:
         yield note[0]

@@ -92,6 +92,8 @@ def _read_entries(
         partial=base.partial,
         labels=base.labels,
         rerun_forbidden=base.rerun_forbidden,
+        on_unknown_failure=base.on_unknown_failure,
+        judge=base.judge,
         cache=base.cache,
         pure=base.pure,
     )

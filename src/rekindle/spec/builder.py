@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -95,6 +95,8 @@ class Workflow:
         labels: Mapping[str, str] | None = None,
         quarantine: Mapping[str, Any] | None = None,
         manual: Mapping[str, str] | None = None,
+        on_unknown_failure: str | None = None,
+        judge: str | Sequence[str] | Literal[False] | None = None,
         cache: bool | None = None,
         pure: bool | None = None,
     ) -> JobHandle:
@@ -170,6 +172,8 @@ Args:
     labels: Words to select it by, such as `{"team": "optics"}`.
     quarantine: Failures do not count until a day: `{"until": "2030-01-31", "why": "fails on slow machines"}`.
     manual: `{"rerun": "forbidden", "reason": "it pays the invoices"}`: the job runs at most once.
+    on_unknown_failure: "hold": a failure that no attempt has had before waits for a person.
+    judge: A command that gets the failed attempt as JSON, and answers retry, fail or hold.
     cache: Whether the outputs of completed attempts are kept in the content store.
     pure: Whether its result depends only on what is compared. False: no earlier attempt is reused for it. True: also
         where it declares no outputs. None: where it declares outputs.

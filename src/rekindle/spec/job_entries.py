@@ -13,6 +13,7 @@ from rekindle.domain.definition import (
     DEFAULT_GRACE,
     STALE_ON_OPTIONS,
     JobTemplate,
+    OnUnknownFailure,
     Quarantine,
     Resources,
     RetryRule,
@@ -20,6 +21,7 @@ from rekindle.domain.definition import (
     normalize_name,
 )
 from rekindle.domain.texts.quantities import parse_duration, parse_size
+from rekindle.spec.failure_policy import read_judge, read_on_unknown
 from rekindle.spec.matrix import Expansion, read_expansion
 from rekindle.spec.nodes import (
     ListNode,
@@ -81,12 +83,15 @@ JOB_KEYS = (
     "labels",
     "quarantine",
     "manual",
+    "on_unknown_failure",
+    "judge",
     "cache",
     "pure",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
     *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache", "pure"),
+    *("on_unknown_failure", "judge"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -115,6 +120,8 @@ class Defaults(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     quarantine: Quarantine | None = None
     rerun_forbidden: str = ""
+    on_unknown_failure: OnUnknownFailure = "continue"
+    judge: str | tuple[str, ...] | None = None
     cache: bool = False
     pure: bool | None = None
 
@@ -152,6 +159,8 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
         labels=_labels(found.get("labels"), problems),
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
+        on_unknown_failure=read_on_unknown(found, "continue", problems),
+        judge=read_judge(found, None, problems),
         cache=_inherited_bool("cache", found, False, problems),
         pure=_pure(found, None, problems),
     )
@@ -199,6 +208,8 @@ def read_job_entry(
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
         temporary=outputs.temporary,
+        on_unknown_failure=read_on_unknown(job, base.on_unknown_failure, problems),
+        judge=read_judge(job, base.judge, problems),
         cache=_inherited_bool("cache", job, base.cache, problems),
         pure=_pure(job, base.pure, problems),
     )

@@ -365,6 +365,21 @@ _SETTING_KEYS = (
         {"$ref": "#/$defs/manual"},
     ),
     SpecKey(
+        *("on_unknown_failure", _JOB_OR_DEFAULTS, "`hold` or `continue`", "continue"),
+        "`hold`: a failure with a signature that no attempt of the store had before waits for a person, who releases "
+        "or reruns the job. No retry, judge or `supervise` touches it meanwhile.",
+        "on_unknown_failure: hold",
+        {"enum": ["hold", "continue"]},
+    ),
+    SpecKey(
+        *("judge", _JOB_OR_DEFAULTS, "command, or false", "none"),
+        "A command that decides about a failure that `retry` leaves: the attempt is on its stdin as `attempts show "
+        "--json` prints it; it prints `retry`, `fail` or `hold`, and a reason. A list is a program with its arguments; "
+        "`false` lifts the one of `defaults`.",
+        "judge: ./judge.py",
+        {"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": SCALAR}, {"const": False}]},
+    ),
+    SpecKey(
         *("cache", _JOB_OR_DEFAULTS, "true or false", "false"),
         "Keep the outputs of completed attempts in the content store, so that they can be put back instead of made "
         "again. `REKINDLE_CACHE_SIZE` bounds it.",

@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from rekindle.store.dynamic_actions import DynamicActions
     from rekindle.store.events import Events
     from rekindle.store.fingerprints import Fingerprints, StalenessInputs
+    from rekindle.store.forecasts import Forecasts
     from rekindle.store.graphs import Graphs
     from rekindle.store.hooks import Hooks
     from rekindle.store.imports import Imports
     from rekindle.store.job_pages import JobPages
     from rekindle.store.jobs import Jobs
+    from rekindle.store.judgements import Judgements
+    from rekindle.store.manual_attempts import ManualAttempts
     from rekindle.store.overviews import Overviews
     from rekindle.store.plan_views import PlanViews
     from rekindle.store.queue import Queue
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from rekindle.store.supervisions import Supervisions
     from rekindle.store.temporary_outputs import TemporaryOutputs
     from rekindle.store.tokens import Tokens
+    from rekindle.store.verifications import Verifications
     from rekindle.store.workflows import Workflows
 
 PARTS = 16
@@ -72,6 +76,7 @@ REPOSITORIES = {
     "assessments": "assessments:Assessments",
     "reuse_candidates": "reuse:ReuseCandidates",
     "statistics": "statistics:Statistics",
+    "forecasts": "forecasts:Forecasts",
     "imports": "imports:Imports",
     "graphs": "graphs:Graphs",
     "runners": "runners:Runners",
@@ -81,12 +86,15 @@ REPOSITORIES = {
     "hooks": "hooks:Hooks",
     "retention": "retention:Retention",
     "temporary_outputs": "temporary_outputs:TemporaryOutputs",
+    "manual_attempts": "manual_attempts:ManualAttempts",
+    "judgements": "judgements:Judgements",
+    "verifications": "verifications:Verifications",
     "cached_outputs": "cached_outputs:CachedOutputRows",
 }
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
 
-_READ_FIRST = ("retention", "temporary_outputs")
+_READ_FIRST = ("retention", "temporary_outputs", "verifications")
 """Repositories that few commands use, and that these read, so that they are imported, before they write."""
 
 
@@ -111,6 +119,7 @@ class Snapshot:
     assessments: Assessments
     reuse_candidates: ReuseCandidates
     statistics: Statistics
+    forecasts: Forecasts
     imports: Imports
     graphs: Graphs
     runners: Runners
@@ -120,6 +129,9 @@ class Snapshot:
     hooks: Hooks
     retention: Retention
     temporary_outputs: TemporaryOutputs
+    manual_attempts: ManualAttempts
+    judgements: Judgements
+    verifications: Verifications
     cached_outputs: CachedOutputRows
 
     def __init__(self, database: Database) -> None:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -289,5 +290,6 @@ def _named(text: str, cursor: Cursor) -> Callable[[Row], Any]:
     make = _named_by_text.get(text)
     if make is None:
         names = [column[0] for column in cursor.description]
-        make = _named_by_text[text] = namedtuple("NamedRow", names, rename=True)._make  # type: ignore[attr-defined]
+        # `_make` is a Python function that also counts the values.
+        make = _named_by_text[text] = partial(tuple.__new__, namedtuple("NamedRow", names, rename=True))
     return make

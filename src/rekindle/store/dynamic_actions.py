@@ -52,7 +52,7 @@ class DynamicActions:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def staged(self, attempts: Sequence[int]) -> dict[int, list[StagedAction]]:
+    def staged(self, attempts: Iterable[int]) -> dict[int, list[StagedAction]]:
         """Return the actions that completed steps staged, by attempt, in order; kept steps are included."""
         found: dict[int, list[StagedAction]] = {}
         for row in self._db.named_rows(SQL["staged"], attempts=as_set(attempts)):

@@ -232,6 +232,10 @@ class StalenessInputs:
             for row in rows
         ]
 
+    def subjects_of_jobs(self, jobs: Iterable[int]) -> list[MeasuredAttempt]:
+        """Return jobs as attempts that used their current definitions, each with the job's number, negated."""
+        return self._measured(self._db.named_rows(STALENESS_SQL["subjects_of_jobs"], jobs=as_set(jobs)))
+
     def needs(self, jobs: Iterable[int]) -> list[tuple[int, int]]:
         """Return (job, a job that it needs) for these jobs."""
         return [(child, parent) for child, parent in self._db.rows(STALENESS_SQL["needs"], jobs=as_set(jobs))]

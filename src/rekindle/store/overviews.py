@@ -29,6 +29,17 @@ class Overviews:
         """Return the number of attempts that reruns have archived and that have not ended."""
         return dict(self._db.rows(SQL["leaving"]))
 
+    def by_hand(self) -> dict[int, int]:
+        """Return, by workflow, the number of live attempts that a person recorded."""
+        return dict(self._db.rows(SQL["by_hand"]))
+
+    def undecided(self) -> dict[int, dict[str, int]]:
+        """Return, by workflow, the numbers of failures that wait for a decision, by what they wait for."""
+        found: dict[int, dict[str, int]] = {}
+        for workflow, why, number in self._db.rows(SQL["undecided"]):
+            found.setdefault(workflow, {})[why] = number
+        return found
+
     def overtaken(self) -> dict[int, int]:
         """Return the number of completed jobs that need a job that is not done: they are stale."""
         return dict(self._db.rows(SQL["overtaken"]))

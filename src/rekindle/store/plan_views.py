@@ -58,12 +58,13 @@ class PlanViews:
         outside = sorted(children.keys() - views.keys())
         lenient = views.any(lambda view: view.when_finished)
         gave_up = given_up_among(database, outside) if outside and lenient else ()
-        kinds: dict[tuple[int, bool], int] = {}
-        for job, name, state, version in database.rows(SQL["parent_views"], jobs=as_set(outside)):
-            key = state, job in gave_up
+        kinds: dict[tuple[int, bool, int], int] = {}
+        for job, name, state, version, undecided in database.rows(SQL["parent_views"], jobs=as_set(outside)):
+            key = state, job in gave_up, undecided
             if key not in kinds:
                 kinds[key] = len(views.kinds)
-                views.kinds.append(kind_of(JobView(job, name, STATES[state], version, given_up=key[1])))
+                parent = JobView(job, name, STATES[state], version, given_up=key[1], undecided=undecided != 0)
+                views.kinds.append(kind_of(parent))
             views.rows[job] = kinds[key], name, version, OWN, 0, "{}"
         views = views.with_views({job: replace(views[job], action_set=one) for job, one in acting.items()})
         return views, JobGraph(children)
@@ -165,7 +166,7 @@ def _view(
 ) -> JobView:
     """Return the view of a row of `full_views`, without outputs: these follow from what it declares."""
     job, name, version, unmet, binding, own, number, state, following, held, in_workflow, flags, *rest = row
-    ran, cause, started, recovered = rest
+    ran, cause, started, recovered, undecided = rest
     workflow, (names, body) = definitions.workflow(in_workflow), definitions.template(number)
     params = definitions.params(workflow.id, workflow.revision)
     live = own if ran is not None else None
@@ -205,6 +206,7 @@ def _view(
         template=number,
         recovered=recovered == "recovery",
         rerun_forbidden=body.rerun_forbidden,
+        undecided=undecided != 0,
     )
 
 

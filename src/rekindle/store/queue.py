@@ -325,4 +325,5 @@ def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
         next=next_attempt_of(row.next_attempt, paths),
         canaries_open=row.canaries_open != 0,
         is_needed=row.has_children != 0,
+        acts=row.acts != 0,
     )

@@ -175,9 +175,10 @@ class Reruns:
         rows = [(json_text(with_checked(checked, encode)), job, candidate) for job, candidate, checked in checks]
         self._db.change_each(SQL["record_reuse_check"], rows)
 
-    def retries(self, jobs: Sequence[int]) -> dict[int, int]:
-        """Return how often each job has been retried since a user last reset it. Jobs without retries are left out."""
-        return dict(self._db.rows(SQL["retries"], jobs=as_set(jobs)))
+    def retries(self, jobs: Sequence[int], kind: str = "retry") -> dict[int, int]:
+        """Return how often each job has been retried, as its policy or (`judge`) as its judge said, since a user last
+        reset it. Jobs without retries are left out."""
+        return dict(self._db.rows(SQL["retries"], jobs=as_set(jobs), kind=kind))
 
     def retried(self, jobs: Sequence[int]) -> list[tuple[int, int | None, Reason]]:
         """Return (job, attempt, reason) of the attempts of these jobs that are retries, oldest first. The attempt is
@@ -195,7 +196,8 @@ class Reruns:
         return dict(self._db.rows(SQL["automatic"], jobs=as_set(jobs)))
 
     def newest_manual(self) -> int | None:
-        """Return the newest rerun of a kind that users request (manual, restart, run, reset, accept), not undone."""
+        """Return the newest rerun, not undone, of a kind that users request: manual, restart, run, reset, accept,
+        complete."""
         newest: int | None = self._db.value(SQL["newest_manual"])
         return newest
 
@@ -227,6 +229,7 @@ class Reruns:
         that."""
         self._db.change(SQL["restore_jobs"], rerun=rerun)
         reclassify(self._db, [job for (job,) in self._db.rows(SQL["reclassified"], rerun=rerun)])
+        self._db.change(SQL["archive_recorded"], rerun=rerun)
         self._db.change(SQL["revive_attempts"], rerun=rerun)
         touched = self._restore_sets(rerun)
         derive_states(self._db, touched | {job for (job,) in self._db.rows(SQL["rerun_and_children"], rerun=rerun)})

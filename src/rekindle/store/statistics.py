@@ -81,12 +81,25 @@ class Statistics:
         past = DurationHistory(own, self.durations_of_templates(unknown) if unknown else {}, cores=cores)
         if not resuming:
             return past
-        templates = {job: views.kind(job).template for job in resuming if job in views}
-        steps = _medians_by_name(self._db.rows(SQL["step_durations"], jobs=as_set(resuming)))
+        steps = self.step_durations({job: views.kind(job).template for job in resuming if job in views})
+        return DurationHistory(past.jobs, past.alike, *steps, cores)
+
+    def step_durations(
+        self, templates: Mapping[int, int]
+    ) -> tuple[dict[int, Mapping[str, float]], dict[int, Mapping[str, float]]]:
+        """Return how long steps took, by job and name: in attempts of the job, and of others with its template. The
+        jobs are mapped to their templates."""
+        own = _medians_by_name(self._db.rows(SQL["step_durations"], jobs=as_set(templates)))
         wanted = as_set(set(templates.values()))
         others = _medians_by_name(self._db.rows(SQL["step_durations_of_templates"], templates=wanted))
-        steps_by_template = {job: others[template] for job, template in templates.items() if template in others}
-        return DurationHistory(past.jobs, past.alike, steps, steps_by_template, cores)
+        return own, {job: others[template] for job, template in templates.items() if template in others}
+
+    def past_seconds(
+        self, jobs: Collection[int], templates: Collection[int]
+    ) -> tuple[dict[int, list[float]], dict[int, list[float]]]:
+        """Return the seconds of each attempt that `durations` takes the median of: by job, and by template."""
+        own = _by_first(self._db.rows(SQL["durations"], jobs=as_set(jobs)))
+        return own, _by_first(self._db.rows(SQL["durations_of_templates"], templates=as_set(templates)))
 
     def expected_seconds(self, jobs: Collection[int]) -> list[float]:
         """Return how long attempts of these jobs, else of others with their templates, took, where that is known."""
@@ -168,10 +181,15 @@ def _templates_without(views: JobTable, own: Mapping[int, float]) -> set[int]:
 
 def _medians(rows: Iterable[Row]) -> dict[int, float]:
     """Return the median of the second column by the first."""
+    return {key: _median(values) for key, values in _by_first(rows).items()}
+
+
+def _by_first(rows: Iterable[Row]) -> dict[int, list[float]]:
+    """Return the values of the second column by the first."""
     found: dict[int, list[float]] = {}
     for key, seconds in rows:
         found.setdefault(key, []).append(seconds)
-    return {key: _median(values) for key, values in found.items()}
+    return found
 
 
 def _medians_by_name(rows: Iterable[Row]) -> dict[int, Mapping[str, float]]:

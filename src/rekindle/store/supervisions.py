@@ -109,6 +109,7 @@ class Supervisions:
                 row.host,
                 row.signature,
                 _VERDICTS[row.verdict],
+                row.undecided,
             )
             for row in self._db.named_rows(SQL["batch"], workflow=workflow)
         ]

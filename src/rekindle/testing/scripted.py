@@ -29,6 +29,7 @@ from rekindle.worker.fingerprints import Fingerprint, Fingerprinter
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Each
+    from rekindle.journal.records import Record
 
 
 class ScriptedOutcome(msgspec.Struct, frozen=True):
@@ -128,6 +129,9 @@ class ScriptedExecutor:
     def leave(self) -> None:
         """Close: nothing runs between two calls."""
         self.close(0.0)
+
+    def take_records(self, worker: str, records: Sequence[Record], start: int, end: int) -> None:
+        """Do nothing: no process writes the journals."""
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """Run one attempt on each worker. If there is none, advance a fake clock by `timeout`."""

@@ -203,6 +203,21 @@ class RunComparison(msgspec.Struct):
     not_compared: list[str]
 
 
+class Forecast(msgspec.Struct):
+    """When unfinished jobs will be done, and which decide it. `end` is null where it is unknown."""
+
+    at: Time
+    jobs: int
+    running: int
+    end: dict[str, Time] | None
+    seconds: dict[str, float] | None
+    workflows: list[dict[str, Any]]
+    slots: int
+    path: list[dict[str, Any]]
+    left_out: dict[str, int]
+    past: dict[str, Any] | None
+
+
 class Flaky(msgspec.Struct):
     """How often jobs fail."""
 
@@ -319,6 +334,20 @@ class Accepted(Plan):
     """Changes that are accepted; `current`: jobs that were not stale."""
 
     current: list[int]
+
+
+class CopiedOutput(msgspec.Struct):
+    """An output that was copied into place."""
+
+    source: str
+    target: str
+
+
+class Completed(Plan):
+    """Jobs that are recorded as completed; `completed`: jobs that had completed already."""
+
+    completed: list[int]
+    copied: list[CopiedOutput]
 
 
 class Submitted(msgspec.Struct):

@@ -155,6 +155,22 @@ class FlakyPage(SelectionPage, kw_only=True, forbid_unknown_fields=True):
     every: Annotated[bool, Meta(description="Include jobs that never failed, or always.")] = False
 
 
+class ForecastQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What is forecast."""
+
+    workflow: WorkflowKey | None = None
+    slots: (
+        Annotated[int, Meta(ge=1, le=1_000_000, description="As if one runner ran this number of jobs at once.")] | None
+    ) = None
+    assume: Annotated[float, Meta(ge=0, le=1e9, description="Seconds of a job without history.")] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**31, description="By which durations are drawn.")] = 0
+
+    @property
+    def key(self) -> str | None:
+        """The workflow as it is typed."""
+        return None if self.workflow is None else str(self.workflow)
+
+
 class LogPart(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A part of a log."""
 
@@ -190,6 +206,13 @@ class ControlBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     selection: SelectionFields
     note: Note | None = None
+
+
+class CompleteBody(ControlBody, kw_only=True, forbid_unknown_fields=True):
+    """Jobs to record as completed."""
+
+    result: Annotated[Any, Meta(description="What each job hands to those that need it.")] = msgspec.UNSET
+    dry_run: Annotated[bool, Meta(description="Change nothing.")] = False
 
 
 class SubmitBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

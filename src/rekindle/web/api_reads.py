@@ -81,6 +81,13 @@ def _attempt_diff(session: Session, call: Call) -> dict[str, Any]:
     return answers.attempts_diff(session, call.id("attempt"), call.id("other"), reading_limit())
 
 
+def _forecast(session: Session, call: Call) -> dict[str, Any]:
+    from rekindle.engine.queries.forecasts import ForecastOptions
+
+    asked: api_bodies.ForecastQuery = call.query
+    return answers.forecast(session, ForecastOptions(asked.key, asked.slots, asked.assume, asked.seed))
+
+
 def _failures(session: Session, call: Call) -> dict[str, Any]:
     return answers.failures(session, call.query.key, call.query.page(), archived=call.query.archived)
 
@@ -174,6 +181,14 @@ OPERATIONS = (
     ),
     _get("/attempts/{attempt}/diff/{other}", "diffAttempts", _attempt_diff, "Compare two attempts.", _A.AttemptDiff),
     _get("/attempts/{attempt}/log", "readLog", _log, "Read a part of a log, as the job wrote it.", None, _B.LogPart),
+    _get(
+        "/forecast",
+        "forecast",
+        _forecast,
+        "Forecast when unfinished jobs will be done, and which decide it.",
+        _A.Forecast,
+        _B.ForecastQuery,
+    ),
     _get("/failures", "listFailures", _failures, "List failed attempts by signature.", _A.Failures, _B.ArchivedPage),
     _get("/flaky", "listFlaky", _flaky, "List jobs that fail sometimes.", _A.Flaky, _B.FlakyPage),
     _get(

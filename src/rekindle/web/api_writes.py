@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 from starlette.responses import Response
 
@@ -14,6 +15,7 @@ from rekindle.domain.rerun.request import how_to_json, parse_how
 from rekindle.engine.queries.selections import select_stale
 from rekindle.engine.rerun import control, rerun
 from rekindle.engine.rerun.accept import accept
+from rekindle.engine.rerun.complete import CompleteOptions, complete
 from rekindle.engine.running import reconcile
 from rekindle.engine.submit.submit import submit
 from rekindle.journal.encoding import to_json
@@ -104,6 +106,15 @@ def _accept(session: Session, call: Call) -> dict[str, Any]:
     return documents.plan(done.plan, done.rerun) | {"current": done.current}
 
 
+def _complete(session: Session, call: Call) -> dict[str, Any]:
+    body: api_bodies.CompleteBody = call.body
+    flags = required(body.selection, "complete")
+    result = None if body.result is msgspec.UNSET else to_json(body.result).decode()
+    options = CompleteOptions(result=result, note=body.note, dry_run=body.dry_run)
+    done = complete(session, parse_selection(flags), {"selection": flags.typed()}, options, reading_limit())
+    return batch_documents.completed(done)
+
+
 def _submit(session: Session, call: Call) -> dict[str, Any]:
     """Store a spec. Its folder is the one that holds the store: no request names another."""
     body: api_bodies.SubmitBody = call.body
@@ -141,6 +152,14 @@ OPERATIONS = (
         "Accept the changes of stale jobs, so that they are not stale.",
         _A.Accepted,
         _B.ControlBody,
+    ),
+    _post(
+        "/complete",
+        "complete",
+        _complete,
+        "Record jobs as completed, with the files as they are. The jobs that need them go on.",
+        _A.Completed,
+        _B.CompleteBody,
     ),
     _post(
         "/submit",

@@ -77,13 +77,12 @@ class AttemptFolders:
             return
         self._mode = 0
 
-    def clear(self, folder: str, left_nothing: bool) -> None:
+    def clear(self, folder: str, left_nothing: bool, *, unused: bool = False) -> None:
         """Remove an ended attempt's folder if it is empty, at the latest with the next `make` or `take_back`.
-        `left_nothing`: none of its processes is left."""
+        `left_nothing`: none of its processes is left; `unused`: `is_unused` has said so since the last one ended."""
         with contextlib.suppress(OSError):  # an empty folder that cannot be removed does no harm
-            found = os.lstat(folder)
-            if left_nothing and (found.st_mode, found.st_mtime_ns) == self._unused and not self._mode:
-                self._at, self._mode = folder, found.st_mode
+            if left_nothing and not self._mode and (unused or self.is_unused(folder)):
+                self._at, self._mode = folder, self._unused[0]
             else:
                 os.rmdir(folder)
 

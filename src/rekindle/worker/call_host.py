@@ -103,6 +103,7 @@ class CallServer:
         self._module: str | None = None  # the only one whose calls may run here: its import has changed the state
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._children_cpu = 0.0
+        self._folder_unused = False  # the last call's, when it had ended
         self._pid = os.getpid()
         self._pid_start = start_of(self._pid)
         self._has_called = False  # no call has been made here
@@ -206,7 +207,7 @@ class CallServer:
         end, _ = apply_action(self._perform(step, 0, env, template, assignment, last=True), env)
         self._status.start = 0.0
         if not assignment.own:
-            self._folders.clear(assignment.folder, self._clean)
+            self._folders.clear(assignment.folder, self._clean, unused=self._folder_unused)
         remove_inputs_file(assignment)
         totals = StepTotals(end.cpu_seconds, end.max_rss_bytes, end.verdict, end.left)
         ended = ended_record(assignment, start.at, step_outcome(0, step.name, end), end, totals, code=code)
@@ -251,7 +252,7 @@ class CallServer:
         last: bool,
     ) -> StepEnd:
         """Call the step's function; return its end, with its logs in place."""
-        self._has_called = True
+        self._has_called, self._folder_unused = True, False
         started = wall_time()
         before = time.process_time()
         try:
@@ -272,7 +273,8 @@ class CallServer:
             end = msgspec.structs.replace(end, left=left_running(()))
         if last and end.completed:
             end = check_outputs(end, env, tail)
-        if assignment.own or not self._folders.is_unused(assignment.folder):
+        self._folder_unused = not assignment.own and self._folders.is_unused(assignment.folder)
+        if not self._folder_unused:
             end = check_in_place(end, assignment.report_prefix)
         replaced = self._capture.replaced
         try:

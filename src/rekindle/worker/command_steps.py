@@ -46,14 +46,11 @@ class CommandStep:
         folders: AttemptFolders,
     ) -> None:
         """Start the command. Raise BadValue or UnknownWord for an unusable value, StartError if it does not start."""
-        self._line, argv = _argument_vector(step, env)
+        self._line, argv = argument_vector(step, env)
         self._position, self._capture, self._own, self._folders = position, capture, own, folders
         self._folder = "" if assignment.own else assignment.folder  # in which it reports, if that is its own
         self._report_prefix, self._file_prefix = assignment.report_prefix, assignment.file_prefix
-        env.variables["REKINDLE_STEP"] = step.name
-        env.variables["REKINDLE_RESULT"] = f"{self._report_prefix}{RESULT_NAME}"
-        env.variables["REKINDLE_ACTION"] = f"{self._report_prefix}{ACTION_NAME}"
-        env.variables["REKINDLE_VERDICT"] = f"{self._report_prefix}{VERDICT_NAME}"
+        set_step_variables(env, step.name, self._report_prefix)
         self._leave_running = env.leave_running
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
@@ -175,7 +172,17 @@ class CommandStep:
         return (Cause.EXIT, f"exit code {code}", None) if code else (None, "", None)
 
 
-def _argument_vector(step: Step, env: AttemptEnvironment) -> tuple[CommandLine, list[str]]:
+def set_step_variables(env: AttemptEnvironment, step: str, report_prefix: str) -> None:
+    """Set the variables that a command has beside those of its attempt: its step, and the files for its reports."""
+    env.variables["REKINDLE_STEP"] = step
+    env.variables["REKINDLE_RESULT"] = f"{report_prefix}{RESULT_NAME}"
+    env.variables["REKINDLE_ACTION"] = f"{report_prefix}{ACTION_NAME}"
+    env.variables["REKINDLE_VERDICT"] = f"{report_prefix}{VERDICT_NAME}"
+
+
+def argument_vector(step: Step, env: AttemptEnvironment) -> tuple[CommandLine, list[str]]:
+    """Return the command of a step, compiled, and its arguments. Raise BadValue or UnknownWord for an unusable value,
+    StartError for a step that is a call."""
     if step.run is None:
         raise StartError(f"step {step.name} has neither a command nor a function")
     line = compile_command(step.run, step.shell)

@@ -6,7 +6,6 @@ Not restored: module state (globals, import hooks, caches, random seeds, loggers
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import locale
 import os
@@ -14,20 +13,20 @@ import resource
 import signal
 import sys
 import threading
-import time
-from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes an enum of each: 90 us for all
+from _signal import getsignal, pthread_sigmask  # type: ignore[import-not-found]  # signal's make enums: 90 us for all
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
-from rekindle.worker.attempt_environment import base_environment
 from rekindle.worker.function_calls import flush_streams
+from rekindle.worker.process_environment import ProcessEnvironment
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = sorted(signal.valid_signals())
 _SYS_HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
 _sys_hooks = attrgetter(*_SYS_HOOKS)
+_SIG_BLOCK = int(signal.SIG_BLOCK)
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 
@@ -35,13 +34,17 @@ class Irreversible(Exception):
     """A call has changed something that its process cannot restore."""
 
 
+_ERRORS = (OSError, ValueError, TypeError, AttributeError, RecursionError, locale.Error, Irreversible)
+"""Errors of a part that a call has left in a state that cannot be read or restored."""
+
+
 class ProcessState:
     """The state of this process before any call. `enter` and `restore` enclose each call."""
 
     def __init__(self) -> None:
-        self._environment = _Environment()
+        self._environment = ProcessEnvironment()
         self._umask = _umask()
-        self._parts = _taken()
+        self._values = _values()
         self._threads = threading.active_count()
 
     def enter(self, variables: Mapping[str, str]) -> None:
@@ -51,9 +54,9 @@ class ProcessState:
     def keep_imported(self) -> bool:
         """After the first import of a call's module: keep what that changed, since the module is not imported again.
         Return whether it changed anything; the process is then fit for calls of that module only."""
-        parts, umask = _taken(), _umask()
-        changed = parts != self._parts or umask != self._umask
-        self._parts, self._umask, self._threads = parts, umask, threading.active_count()
+        values, umask = _values(), _umask()
+        changed = values != self._values or umask != self._umask
+        self._values, self._umask, self._threads = values, umask, threading.active_count()
         return self._environment.keep_imported() or changed
 
     def restore(self) -> bool:
@@ -67,87 +70,27 @@ class ProcessState:
         if "faulthandler" in sys.modules:
             sys.modules["faulthandler"].cancel_dump_traceback_later()
         flush_streams()
-        restored = True
-        for get, put, before in self._parts:
-            try:
-                if get() != before:
-                    put(before)
-            except (OSError, ValueError, TypeError, AttributeError, RecursionError, locale.Error, Irreversible):
-                restored = False
+        try:
+            restored = _values() == self._values
+        except _ERRORS:
+            restored = False
+        restored = restored or self._restore_parts()
         os.umask(self._umask)
         if threading.active_count() > self._threads:  # a thread that reads the environment now could crash
             return False
         self._environment.restore()
         return restored
 
-
-class _Environment:
-    """The environment of this process: os.environ and C's array, which hold the same variables."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None)
-        self._array = ctypes.c_void_p.in_dll(self._libc, "environ")
-        self._ours = os.environ  # a call may bind os.environ to another mapping
-        self._base_variables = base_environment()
-        self._imported: dict[str, str | None] = {}  # set (None: removed) by an imported module
-        self._entered: Mapping[str, str] = {}  # the variables of the last attempt
-        self._held = dict(os.environ)
-        self._write()
-
-    def enter(self, variables: Mapping[str, str]) -> None:
-        held, base = self._held, self._base_variables
-        wanted: dict[str, str | None] = {name: base.get(name) for name in self._entered.keys() - variables.keys()}
-        wanted.update(variables)
-        wanted.update(self._imported)
-        self._entered, zone = dict(variables), held.get("TZ")
-        for name, value in wanted.items():
-            if held.get(name) == value:
-                continue
-            if value is None:
-                del held[name]
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = held[name] = value
-        if held.get("TZ") != zone:
-            time.tzset()
-        self._pointers = self._look()
-
-    def keep_imported(self) -> bool:
-        if not self._changed():
-            return False
-        found, held = dict(os.environ), self._held
-        names = [name for name in {**found, **held} if found.get(name) != held.get(name)]
-        self._imported.update((name, found.get(name)) for name in names)
-        self._held = found
-        self._write()
-        return bool(names)
-
-    def restore(self) -> None:
-        if self._changed():
-            self._write()
-
-    def _write(self) -> None:
-        """Set both to the same variables: those set by C code are in its array only."""
-        os.environ = self._ours  # noqa: B003 - it is not replaced, but put back
-        self._libc.clearenv()
-        os.environ.clear()
-        os.environ.update(self._held)
-        time.tzset()
-        self._pointers = self._look()
-
-    def _changed(self) -> bool:
-        """Return whether a variable has been set or removed. That changes a pointer in the array, or moves the
-        array, which may then be shorter and is not read."""
-        moved = self._array.value != self._pointers[0]
-        replaced = getattr(os, "environ", None) is not self._ours
-        return moved or replaced or self._look() != self._pointers
-
-    def _look(self) -> tuple[int | None, bytes]:
-        at = self._array.value
-        return at, ctypes.string_at(at, (len(self._held) + 1) * ctypes.sizeof(ctypes.c_void_p)) if at else b""
-
-
-_Part = tuple[Callable[[], Any], Callable[[Any], Any], Any]
+    def _restore_parts(self) -> bool:
+        """Restore the parts that have changed. Return False if one could not be restored."""
+        restored = True
+        for (get, put), before in zip(_PARTS, self._values, strict=True):
+            try:
+                if get() != before:
+                    put(before)
+            except _ERRORS:
+                restored = False
+        return restored
 
 
 def _disarm() -> None:
@@ -155,8 +98,9 @@ def _disarm() -> None:
         signal.setitimer(timer, 0)
 
 
-def _taken() -> tuple[_Part, ...]:
-    return tuple((get, put, get()) for get, put in _PARTS)
+def _values() -> list[Any]:
+    """Return the values of all parts."""
+    return [get() for get in _GETTERS]
 
 
 def _umask() -> int:
@@ -175,11 +119,12 @@ def _put_handlers(before: list[Any]) -> None:
             signal.signal(number, handler)
 
 
-def _blocked() -> set[Any]:
-    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+def _blocked() -> set[int]:
+    found: set[int] = pthread_sigmask(_SIG_BLOCK, ())
+    return found
 
 
-def _put_blocked(before: set[Any]) -> None:
+def _put_blocked(before: set[int]) -> None:
     """Discard pending signals: they were the call's."""
     while signal.sigtimedwait(_blocked() - before, 0) is not None:
         continue
@@ -235,7 +180,7 @@ def _put_streams(before: tuple[Any, ...]) -> None:
 
 
 def _closed() -> tuple[Any, ...]:
-    return tuple(one is None or one.closed for one in (sys.__stdin__, sys.__stdout__, sys.__stderr__))
+    return tuple([one is None or one.closed for one in (sys.__stdin__, sys.__stdout__, sys.__stderr__)])
 
 
 def _hooks() -> tuple[Any, ...]:
@@ -283,3 +228,5 @@ _PARTS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (_user, _put_user),
 )
 """How each part of the state is read and restored."""
+
+_GETTERS = tuple(get for get, _ in _PARTS)

@@ -125,7 +125,7 @@ def show(attempt: int, verbose: bool, page: PageRequest | None, as_json: bool) -
     ]
     for section in filter(None, sections):
         click.echo(f"\n{section}")
-    if found.pruned_by is None:
+    if found.pruned_by is None and found.completed_by is None:
         click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
 
 

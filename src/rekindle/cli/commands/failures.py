@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from rekindle.engine.queries.workflow_queries import names_of_groups
 from rekindle.presentation import answers, attempts, words
 from rekindle.presentation import failures as failure_texts
 from rekindle.presentation.batch_documents import flaky_jobs
-from rekindle.presentation.workflows import quarantine_lines
+from rekindle.presentation.workflows import quarantine_lines, undecided_lines
 from rekindle.query.selections import SelectionFlags, parse_selection
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ def failures(workflow: str | None, archived: bool, verbose: bool, page: PageRequ
         partial = failure_queries.partial_outputs_of_failures(session, shown, archived)
         names = names_of_groups(session, [] if verbose else [group.jobs for group in groups])
         quarantined = failure_queries.quarantined(session, workflow)
+        undecided = Counter(failure_queries.undecided(session, every).values())
         again = again_line(session, workflow, State.FAILED, "to run them again:")
     if not every:
         click.echo("no failures")
         return
     if groups:
         click.echo(attempt_tables.failures_table(groups, names))
-    for line in quarantine_lines(quarantined):
+    for line in (*quarantine_lines(quarantined), *undecided_lines(undecided)):
         click.echo(line)
     print_page_note(page, len(groups), len(every), "kind")
     _draw_examples(groups, found, partial, verbose)
@@ -166,6 +168,7 @@ def draw_flaky(found: Sequence[Flakiness], rows: Mapping[int, JobRow], compared:
         Column("RATE", right=True, optional=True),
         Column("95 %", right=True, optional=True),
         Column("NOW", cut="end"),
+        Column("VERIFIED", drop=True, optional=True),
         Column("LAST FAILED", drop=True, extra=True),
         Column("SIGNATURE", drop=True, extra=True),
         Column("ERROR", cut="middle", drop=True, optional=True),
@@ -189,6 +192,7 @@ def _cells(one: Flakiness, name: str) -> tuple[str, ...]:
         failure_texts.percent(one.rate),
         f"{failure_texts.percent(one.interval[0]).removesuffix(' %')}-{failure_texts.percent(one.interval[1])}",
         failure_texts.PASSED_WORDS[one.passed],
+        one.verified.outcome if one.verified else "",
         words.short_time(one.last_failure),
         f"{way.signature[:10]}{f' +{len(one.signatures) - 1}' if len(one.signatures) > 1 else ''}" if way else "",
         failure_texts.kind_error(way) if way else "",

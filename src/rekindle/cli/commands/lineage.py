@@ -119,6 +119,7 @@ def _listed(title: str, texts: list[str], most: int | None, thing: str) -> Itera
 def _attempt(one: FileUse) -> str:
     job, attempt = one.job, one.attempt
     archived = "" if job.attempt == attempt.id else ", archived"
+    archived += ", completed by hand" if attempt.completed_by is not None else ""
     return f"attempt {attempt.id} of {words.one_line(job.name)}, workflow {job.workflow}{archived}"
 
 

@@ -13,7 +13,7 @@ from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import JsonForm, json_option, json_rows_options, workflow_option
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.pages import page_options, print_page_note, print_table
-from rekindle.cli.output.plans import FIRST, draw_accepted, draw_plan, draw_revision, draw_section
+from rekindle.cli.output.plans import FIRST, draw_changed, draw_plan, draw_revision, draw_section
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.engine.queries import job_queries, lists, workflow_queries
@@ -120,8 +120,8 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         )
     )
     click.echo("")
-    if record.kind == "accept":
-        draw_accepted(record.plan.jobs, None if verbose else FIRST)
+    if record.kind in _CHANGED:
+        draw_changed(record.plan.jobs, None if verbose else FIRST, _CHANGED[record.kind])
         return
     if record.kind == "revision":
         draw_revision(record.plan, children, lambda: index, verbose=verbose)
@@ -141,6 +141,10 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
             click.echo(f"{what}: {', '.join(shown)}{more}")
 
 
+_CHANGED = {"accept": "ACCEPTED", "complete": "BEFORE"}
+"""The head of the reasons of reruns that reset nothing, by kind."""
+
+
 def _draw_imported(record: RerunRecord, *, verbose: bool) -> None:
     """Print the attempts that were archived before the import."""
     jobs = record.plan.jobs if verbose else record.plan.jobs[:FIRST]
@@ -156,8 +160,8 @@ def _draw_imported(record: RerunRecord, *, verbose: bool) -> None:
 @click.argument("rerun", required=False, type=click.IntRange(min=1), metavar="[RERUN]")
 @json_option
 def undo(rerun: int | None, as_json: bool) -> None:
-    """Undo a rerun: the newest of the commands `rerun`, `restart`, `reset` and `accept`, or RERUN. Refused once a job
-    of the rerun has started.
+    """Undo a rerun: the newest of the commands `rerun`, `restart`, `reset`, `accept` and `complete`, or RERUN. Refused
+    once a job of the rerun has started.
 
     \b
     Example:

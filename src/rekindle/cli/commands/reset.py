@@ -11,7 +11,7 @@ from rekindle.cli.output import json_output
 from rekindle.cli.output.plans import (
     FIRST,
     confirm,
-    draw_accepted,
+    draw_changed,
     draw_plan,
     draw_refused,
     plan_index,
@@ -134,7 +134,7 @@ def accept(flags: SelectionFlags, note: str | None, verbose: bool, as_json: bool
 
 def _print_accepted(done: AcceptedChanges, most: int | None) -> None:
     if done.plan.jobs:
-        draw_accepted(done.plan.jobs, most)
+        draw_changed(done.plan.jobs, most, "ACCEPTED")
     if done.plan.refused:
         click.echo("\nrefused:")
         draw_refused(done.plan.refused, most)

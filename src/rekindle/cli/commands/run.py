@@ -29,6 +29,7 @@ from rekindle.cli.output.revisions import draw_preview
 from rekindle.cli.output.runs import again_line, print_quarantine, print_summary, verdict_exit_code, work_with_progress
 from rekindle.cli.sessions import opened_for
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
+from rekindle.domain.judging import JUDGE
 from rekindle.domain.packing import capacity_of
 from rekindle.domain.rerun.selected import FORBIDDEN
 from rekindle.domain.states import State
@@ -155,7 +156,7 @@ def _worked(
     that must not run twice. `found`: what planning has found, if it changes nothing."""
     before = workflow_queries.status(session, options.workflow)[0]
     report: WorkReport | None = None
-    if any(before.counts.get(state) for state in _TO_DO):
+    if any(before.counts.get(state) for state in _TO_DO) or JUDGE in before.undecided:
         _print_unfit(session, before.workflow.id, options)
         with reports.section(session, f"rekindle: jobs of {before.workflow.name}"):
             report = work_with_progress(session, options, quiet=quiet)

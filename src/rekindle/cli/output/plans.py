@@ -109,9 +109,9 @@ def draw_revision(plan: RerunPlan, children: Mapping[int, Sequence[int]], index:
     click.echo(revisions.summary(plan, terminal.coloured))
 
 
-def draw_accepted(jobs: Sequence[PlannedJob], most: int | None) -> None:
-    """Print each accepted job with its changes."""
-    columns = [Column("ID", right=True), Column("NAME", cut="middle", keep=True), Column("ACCEPTED", cut="end")]
+def draw_changed(jobs: Sequence[PlannedJob], most: int | None, head: str) -> None:
+    """Print each job that was accepted or completed, with its reasons under `head`."""
+    columns = [Column("ID", right=True), Column("NAME", cut="middle", keep=True), Column(head, cut="end")]
     rows = [
         (str(job.id), job.name, "; ".join(plans.reason_text(reason) for reason in job.reasons)) for job in jobs[:most]
     ]

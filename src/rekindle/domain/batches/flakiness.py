@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -78,6 +79,20 @@ class HostStatistics(msgspec.Struct, frozen=True):
     failures: int
 
 
+VerifiedWord = Literal["reproducible", "differs", "unknown"]
+"""How a completed attempt came out when it was made again aside: as recorded, with another
+result, or not comparable."""
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """A completed attempt that was made again aside."""
+
+    attempt: int
+    at: float
+    outcome: VerifiedWord
+    detail: Mapping[str, Any]
+
+
 class Flakiness(msgspec.Struct, frozen=True):
     """How often a job fails under conditions under which it can pass.
 
@@ -95,6 +110,7 @@ class Flakiness(msgspec.Struct, frozen=True):
     signatures: tuple[FailureKind, ...] = ()  # most frequent first
     hosts: tuple[HostStatistics, ...] = ()  # most failures first
     interval: tuple[float, float] = msgspec.field(default=(0.0, 1.0))
+    verified: Verification | None = None  # the newest
 
     @property
     def rate(self) -> float:

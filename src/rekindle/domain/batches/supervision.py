@@ -197,6 +197,7 @@ class BatchJob(NamedTuple):
     host: str | None
     signature: str | None
     found: VerdictLevel | None
+    undecided: str | None = None  # what its failure waits for: see domain.judging
 
     @property
     def status(self) -> Status:
@@ -214,6 +215,7 @@ class RerunCandidate(msgspec.Struct, frozen=True):
     group: str = NO_GROUP
     aggregate: bool = False
     quarantine: Quarantine | None = None  # in force
+    undecided: str | None = None  # what its failure waits for
 
     @property
     def covered(self) -> bool:
@@ -300,6 +302,7 @@ def matches_guards(one: RerunCandidate, guards: Guards) -> bool:
     """Return whether the options ask for a rerun of the job."""
     return (
         not one.covered
+        and one.undecided is None
         and one.status in guards.on
         and (not guards.on_causes or one.cause is None or one.cause in guards.on_causes)
     )

@@ -19,6 +19,7 @@ from rekindle.domain.batches.supervision import (
     SupervisionEnd,
     matches_guards,
 )
+from rekindle.domain.judging import undecided_text
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
 
@@ -162,6 +163,8 @@ def remaining_jobs(
     for one in jobs:
         if one.quarantine is not None and one.covered:
             why = f"it is in quarantine until {one.quarantine.until.isoformat()}: {one.quarantine.why}"
+        elif one.undecided is not None:
+            why = undecided_text(one.undecided)
         elif matches_guards(one, guards):
             why = refused.get(one.job) or _stopped(one, decision, guards) or decision.why
         elif one.status in guards.on:

@@ -58,12 +58,14 @@ class ReasonKind(enum.StrEnum):
     REWIRED = "rewired"  # by a revision: its needs changed. detail: revision, gained, lost (numbers of jobs)
     RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
     CANCELS = "cancels"  # detail: attempt, state: the running attempt is canceled first
+    JUDGE = "judge"  # detail: attempt, answer (retry, fail, hold), reason: what its judge said of a failure
     REPEAT = "repeat"  # detail: left: how many more times the job runs
     FORBIDDEN = "forbidden"  # detail: reason: the job must not run twice, so its attempt stays
     TEMPORARY = (
         "temporary"  # detail: outputs (names), path of the first, since (seconds since the epoch), job, name: the
     )
     # job needs temporary outputs of this one that were removed; cached: these are kept, and may be put back instead
+    BY_HAND = "by_hand"  # detail: state, cause (before): a person records the job as completed
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): continues with part of a fan-out
 
 
@@ -406,7 +408,8 @@ class RerunRecord(msgspec.Struct, frozen=True):
 
     @property
     def by(self) -> str | None:
-        """Who asked for the rerun over HTTP; None: a command, or rekindle itself."""
+        """Who asked for the rerun: over HTTP the token, of `complete` also the user; None: a command, or rekindle
+        itself."""
         return self.request.get("by")
 
 

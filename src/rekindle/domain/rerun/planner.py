@@ -290,7 +290,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     def _given_up(self) -> set[int]:
         """The jobs that will not complete after the rerun."""
         views, reset = self.views, self.reset
-        badly = views.having(lambda view: view.given_up or view.state in ENDED_BADLY) - reset
+        badly = views.having(lambda view: view.given_up or (view.state in ENDED_BADLY and not view.undecided)) - reset
         idle = views.having(lambda view: view.attempt is None and view.state is State.WAITING) | reset
         return unreachable_jobs(badly, idle - self._lenient, self.graph.children)
 

@@ -90,6 +90,7 @@ class JobView(msgspec.Struct, frozen=True):
     template: int = 0  # the row of the definition in this view
     source: AttemptView | None = None  # the attempt named by the request to resume from
     recovered: bool = False  # the job runs again because its attempt was lost, without a user's request
+    undecided: bool = False  # it failed, and that waits for a decision: it may run again
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
 
     @property

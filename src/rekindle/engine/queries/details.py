@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rekindle.domain.changes.staleness import Assessment
     from rekindle.domain.definition import Quarantine
     from rekindle.domain.models import Attempt, Job, PartialOutput
-    from rekindle.domain.rerun.plan import Reason
+    from rekindle.domain.rerun.plan import Reason, RerunRecord
     from rekindle.domain.states import State
     from rekindle.domain.subtasks import Subtask
     from rekindle.engine.queries.waits import WaitReason
@@ -116,6 +116,7 @@ class AttemptDetails(msgspec.Struct, frozen=True):
     environment: Mapping[EnvironmentPart, str]
     leaves_running: bool
     pruned: PrunedAttempt | None  # None: its content is kept
+    by_hand: RerunRecord | None  # with which a person recorded it, without its jobs; None: it was executed
 
 
 def attempt_details(session: Session, attempt: int) -> AttemptDetails:
@@ -147,7 +148,15 @@ def attempt_summary(session: Session, attempt: int) -> AttemptDetails:
         environment=job_queries.environment(session, found),
         leaves_running=job_queries.leaves_running(session, found),
         pruned=_pruned(session, found),
+        by_hand=_recorded_by_hand(session, found),
     )
+
+
+def _recorded_by_hand(session: Session, attempt: Attempt) -> RerunRecord | None:
+    if attempt.completed_by is None:
+        return None
+    with session.store.read() as archive:
+        return archive.reruns.head(attempt.completed_by)
 
 
 def _pruned(session: Session, attempt: Attempt) -> PrunedAttempt | None:
@@ -165,6 +174,7 @@ class Explanations(msgspec.Struct, frozen=True):
     cancels: Mapping[int, str]  # notes of the cancellations, by job
     canaries: Mapping[int, CanaryGroup]
     waits: Mapping[int, Sequence[WaitReason]]
+    by_hand: Mapping[int, RerunRecord]  # by job: with which a person recorded it as completed
 
 
 def explanations(
@@ -180,4 +190,13 @@ def explanations(
         cancels=job_queries.cancel_notes(session, [one.job.id for one in found if one.word == "canceled"]),
         canaries=job_queries.canary_groups_of(session, ids),
         waits=wait_reasons(session, ids),
+        by_hand=_by_hand(session, ids),
     )
+
+
+def _by_hand(session: Session, jobs: Sequence[int]) -> dict[int, RerunRecord]:
+    """Return, by job, the reruns that recorded live attempts."""
+    with session.store.read() as archive:
+        found = archive.manual_attempts.of_jobs(jobs)
+        records = {rerun: archive.reruns.head(rerun) for rerun in set(found.values())}
+    return {job: record for job, rerun in found.items() if (record := records[rerun]) is not None}

@@ -33,6 +33,15 @@ def failures(session: Session, workflow: str | None = None, archived: bool = Fal
         return archive.attempts.failures(find_workflow_in(archive, workflow).id if workflow else None, archived)
 
 
+def undecided(session: Session, groups: Sequence[FailureGroup]) -> dict[int, str]:
+    """Return, by job, what failures of these groups wait for: a person or a judge."""
+    with session.store.read() as archive:
+        if not archive.overviews.undecided():
+            return {}
+        found = archive.judgements.undecided({job for group in groups for job in group.jobs})
+    return {job: why for job, (_, why) in found.items()}
+
+
 def quarantined(session: Session, workflow: str | None = None) -> list[QuarantinedJobs]:
     """Return the failed jobs of a workflow, or of all, that have a quarantine, also one that has ended."""
     with session.store.read() as archive:

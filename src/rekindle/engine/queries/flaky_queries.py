@@ -51,6 +51,7 @@ def flaky_jobs(session: Session, jobs: Collection[int], *, every: bool = False) 
         else:
             found = {job: one for job, one in found.items() if one.mixed}
         failing, hosts = archive.statistics.failures(found), archive.statistics.hosts(found)
+        verified = archive.verifications.newest(found)
     return sort_by_certainty(
         {
             job: replace(
@@ -60,6 +61,7 @@ def flaky_jobs(session: Session, jobs: Collection[int], *, every: bool = False) 
                 last_failure=tallies[job].last_failure,
                 signatures=tuple(failing.get(job, ())),
                 hosts=tuple(hosts.get(job, ())),
+                verified=verified.get(job),
             )
             for job, one in found.items()
         }

@@ -45,7 +45,7 @@ class WaitReason(msgspec.Struct, frozen=True):
     - runner: problem (none, limited, chosen, busy), runners, slots, running · turn: runners
     - queued, running: attempt (its number), id, runner, host, pid, since, runner_alive; queued in another engine: also
       engine, reason (the engine's word), never (true: it cannot start)
-    - failed, canceled: cause, exit_code
+    - failed, canceled: cause, exit_code; of a failure that waits for a decision also undecided, what it waits for
 
     A failed or canceled job that must not run twice, also one that is needed, has `forbidden`, the reason, and `spec`,
     the path of the spec file (None: the workflow was built in Python).
@@ -137,7 +137,9 @@ class _WaitQuery:
         if job.state in ACTIVE:
             return self._active(job)
         if job.state in (State.FAILED, State.CANCELED):
-            return [WaitReason(job.state.label, _cause_detail(self._live.get(job.id)) | self._above.forbidden(job))]
+            live = self._live.get(job.id)
+            waits = {} if live is None or live.undecided is None else {"undecided": live.undecided}
+            return [WaitReason(job.state.label, _cause_detail(live) | waits | self._above.forbidden(job))]
         if job.state in ENDED:
             return []
         found = [*self._above.of(job), *self._kept_back(job)]

@@ -182,6 +182,8 @@ class _Shared(msgspec.Struct, frozen=True):
     delayed: Mapping[int, int]
     leaving: Mapping[int, int]
     overtaken: Mapping[int, int]
+    by_hand: Mapping[int, int]
+    undecided: Mapping[int, Mapping[str, int]]
     verdicts: Mapping[int, Mapping[VerdictLevel, int]]
     with_canaries: Collection[int]
     unfit: Sequence[UnfitJobs]
@@ -201,6 +203,8 @@ def _shared(session: Session, archive: Snapshot, now: float, unstarted: bool) ->
         overviews.delayed(now),
         overviews.leaving(),
         overviews.overtaken(),
+        overviews.by_hand(),
+        overviews.undecided(),
         overviews.verdicts(),
         overviews.with_canaries(),
         oversized,
@@ -232,6 +236,8 @@ def _status(archive: Snapshot, workflow: Workflow, shared: _Shared, now: float) 
         found=shared.verdicts.get(number, {}),
         canaries=tuple(archive.canaries.of_workflow(number)) if number in shared.with_canaries else (),
         overtaken=shared.overtaken.get(number, 0),
+        by_hand=shared.by_hand.get(number, 0),
+        undecided=shared.undecided.get(number, {}),
         unfit=tuple(one for one in shared.unfit if one.workflow == number),
         element_waits=shared.element_waits,
     )
@@ -329,7 +335,8 @@ def events(session: Session, workflow: str | None = None) -> list[LoggedEvent]:
 
 
 class RemainingWork(msgspec.Struct, frozen=True):
-    """The jobs of a workflow that are claimed or running, and those that may be claimed, now or after a delay."""
+    """The jobs of a workflow that are claimed or running, or whose judge is asked, and those that may be claimed, now
+    or after a delay."""
 
     active: int = 0
     claimable: int = 0
@@ -345,4 +352,5 @@ def remaining_work(archive: Snapshot, workflow: int) -> RemainingWork:
     counts: Mapping[State, int] = found.counts if found is not None else {}
     ready = counts.get(State.READY, 0)
     held = sum(archive.jobs.count_held(workflow).values()) if ready else 0
-    return RemainingWork(sum(counts.get(state, 0) for state in ACTIVE), ready - held)
+    asked = archive.judgements.count_open(workflow) if counts.get(State.FAILED) else 0
+    return RemainingWork(sum(counts.get(state, 0) for state in ACTIVE) + asked, ready - held)

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from rekindle.domain.models import JobFlags, StateChange
+from rekindle.domain.models import Failure, JobFlags, StateChange
 from rekindle.domain.states import ACTIVE, ENDED, JobEvent, transition
+from rekindle.engine.automatic_reruns import RetryErrorMatches, RetryErrorSearch
 from rekindle.engine.canaries import leave_groups, resolve_canaries
+from rekindle.engine.failure_policy import release_failures
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.presence import live_runners
-from rekindle.engine.queries.selections import Chosen, transaction_on
+from rekindle.engine.queries.selections import Chosen, before_write, resolve_in, transaction_on
 from rekindle.engine.results import CancelResult, HoldResult
 
 if TYPE_CHECKING:
@@ -83,8 +85,32 @@ def hold(session: Session, chosen: Chosen, reason: str = "held", *, instead: boo
 
 
 def release(session: Session, chosen: Chosen, note: str | None = None) -> HoldResult:
-    """Release held jobs. The note is recorded with the event."""
-    return _set_hold(session, chosen, None, note)
+    """Release held jobs, and let failures that wait for a decision wait no longer (see `release_failures`). The note is
+    recorded with the event."""
+    errors = _errors_of_undecided(session, chosen)
+    now = session.clock()
+
+    def change(found: JobsInTransaction, paths: KnownPaths) -> tuple[HoldResult, list[Runner]]:
+        archive, ids, _ = found
+        decided = release_failures(archive, ids, now, paths.exists, errors)
+        return _change_hold(found, None, note, now, decided), archive.runners.alive()
+
+    done, registered = write_with_paths(lambda: transaction_on(session, chosen), change)
+    notify(session.store, live_runners(registered, now))
+    return done
+
+
+def _errors_of_undecided(session: Session, chosen: Chosen) -> RetryErrorMatches:
+    """Search the failures that wait for a decision for the errors that retry policies name."""
+    with session.store.read() as archive:
+        if not archive.overviews.undecided():
+            return RetryErrorMatches()
+    chosen = before_write(session, chosen)
+    with session.store.read() as archive:
+        ids, _ = resolve_in(archive, chosen)
+        undecided = archive.judgements.undecided(ids)
+        attempts = archive.attempts.by_id([attempt for attempt, _ in undecided.values()])
+    return RetryErrorSearch(session).search({one.id: one.failure or Failure() for one in attempts})
 
 
 def acknowledge(session: Session, jobs: Sequence[int], note: str) -> None:
@@ -96,21 +122,36 @@ def acknowledge(session: Session, jobs: Sequence[int], note: str) -> None:
         changes.write(archive, session.clock(), "acknowledged")
 
 
-def _set_hold(
-    session: Session, chosen: Chosen, reason: str | None, note: str | None = None, *, instead: bool = False
-) -> HoldResult:
+def _set_hold(session: Session, chosen: Chosen, reason: str, *, instead: bool = False) -> HoldResult:
     now = session.clock()
-    with transaction_on(session, chosen) as (archive, ids, moved):
-        by_workflow = archive.jobs.hold(ids, reason, instead=instead)
-        changes = _ChangedJobs(reason if reason not in (None, "held") else note)
-        for workflow, jobs in by_workflow.items():
-            changes.add(workflow, jobs)
-        changes.write(archive, now, "held" if reason is not None else "released")
-        changed = sorted(chain.from_iterable(by_workflow.values()))
-        already = sorted(set(ids).difference(changed)) if len(changed) < len(ids) else ()
-        registered = archive.runners.alive()
-    runners = live_runners(registered, now)
-    notify(session.store, runners)
+    with transaction_on(session, chosen) as found:
+        done = _change_hold(found, reason, None, now, instead=instead)
+        registered = found[0].runners.alive()
+    notify(session.store, live_runners(registered, now))
+    return done
+
+
+def _change_hold(
+    found: JobsInTransaction,
+    reason: str | None,
+    note: str | None,
+    now: float,
+    more: Sequence[int] = (),
+    *,
+    instead: bool = False,
+) -> HoldResult:
+    """Hold jobs for a reason, or release them, in a transaction. `more`: jobs that were released already."""
+    archive, ids, moved = found
+    by_workflow: dict[int, Sequence[int]] = {**archive.jobs.hold(ids, reason, instead=instead)}
+    for job in archive.jobs.flags(more):
+        own = by_workflow.get(job.workflow, ())
+        by_workflow[job.workflow] = own if job.id in own else sorted([*own, job.id])
+    changes = _ChangedJobs(reason if reason not in (None, "held") else note)
+    for workflow, jobs in by_workflow.items():
+        changes.add(workflow, jobs)
+    changes.write(archive, now, "held" if reason is not None else "released")
+    changed = sorted(chain.from_iterable(by_workflow.values()))
+    already = sorted(set(ids).difference(changed)) if len(changed) < len(ids) else ()
     return HoldResult(tuple(changed), tuple(already), moved)
 
 

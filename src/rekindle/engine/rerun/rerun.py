@@ -303,6 +303,11 @@ def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
             f"rerun {number} records attempts that were archived before they were imported",
             hint="to undo the import itself: rekindle workflows delete",
         )
+    if record is not None and record.kind == "judge" and record.request.get("answer") != "retry":
+        raise UndoRefused(
+            f"rerun {number} records that a judge answered {record.request.get('answer')}: it has reset nothing",
+            hint=f"run the job again: rekindle rerun {record.request['jobs'][0]}",
+        )
     if record is None or record.kind != "revision":
         return
     name, revision = record.request.get("name"), record.request.get("revision")

@@ -101,17 +101,27 @@ class TemporaryRemover:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._template, self._declared = 0, False  # the newest template that was looked at; whether any declares them
+        self._newest = 0  # the newest template of the store
         self._pool: ThreadPoolExecutor | None = None
         self._removing: dict[_Pending, Future[None]] = {}
 
+    def note_templates(self, archive: Snapshot, ended: Collection[int]) -> None:
+        """Note the newest template, in the transaction in which jobs have ended: `look` is to begin no block that only
+        reads, after which SQLite compiles every statement again."""
+        if ended:
+            self._newest = archive.temporary_outputs.newest_template()
+
     def look(self, ended: Collection[int]) -> None:
-        """Remove what the jobs that have just ended were the last to need. `ended`: these jobs."""
+        """Remove what the jobs that have just ended were the last to need. `ended`: these jobs. The templates were
+        noted with their ends."""
         if ended and self._any_declared():
             self._remove_unneeded(ended)
         self._record_removed()
 
     def finish(self) -> None:
         """At the end of a run: remove all that is not needed any more, also what others have left, and wait for it."""
+        with self._session.store.read() as archive:
+            self._newest = archive.temporary_outputs.newest_template()
         if self._any_declared():
             self._remove_unneeded(None)
         if self._pool is not None:
@@ -120,12 +130,11 @@ class TemporaryRemover:
             self._pool = None
 
     def _any_declared(self) -> bool:
-        """Return whether any job of the store declares a temporary output."""
-        with self._session.store.read() as archive:
-            newest = archive.temporary_outputs.newest_template()
-            if newest != self._template:
-                self._declared = self._declared or archive.temporary_outputs.declared_above(self._template)
-                self._template = newest
+        """Return whether any job declares a temporary output, up to the newest template that was noted."""
+        if self._newest != self._template and not self._declared:
+            with self._session.store.read() as archive:
+                self._declared = archive.temporary_outputs.declared_above(self._template)
+        self._template = self._newest
         return self._declared
 
     def _remove_unneeded(self, above: Collection[int] | None) -> None:

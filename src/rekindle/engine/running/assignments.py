@@ -314,7 +314,7 @@ def _upstream_documents(
 ) -> dict[int, str]:
     """Return REKINDLE_INPUTS for each job that needs others: JSON `{job name: {"result": …, "outputs": {name: path}}}`
     of the live attempts of the jobs it needs, both empty for a job that did not complete. Paths are absolute. For jobs
-    in `with_ends`, the fields of `_end_document` are added."""
+    in `with_ends`, the fields of `end_document` are added."""
     if not upstream:
         return {}
     every = [need for needed in upstream.values() for need in needed]
@@ -329,7 +329,7 @@ def _upstream_documents(
             need.name: {
                 "result": _raw(need.result) if need.result is not None else fanned_out.get(need.job),
                 "outputs": outputs.get(need.job, {}),
-                **(_end_document(need, partial) if job in with_ends else {}),
+                **(end_document(need, partial) if job in with_ends else {}),
             }
             for need in needed
         }
@@ -345,7 +345,7 @@ def _leaves_more(archive: Snapshot, tasks: TaskTemplates, need: UpstreamJob) -> 
     return bool(template.outputs or template.steps[-1].each is not None)
 
 
-def _end_document(need: UpstreamJob, partial: Collection[int]) -> dict[str, Any]:
+def end_document(need: UpstreamJob, partial: Collection[int]) -> dict[str, Any]:
     """Return the end of a needed job, for an aggregate or a job that needs others only finished.
 
     It has the job's id, state (`waiting`: it cannot run), verdict, whether it used only some subtasks of a fan-out,

@@ -58,7 +58,7 @@ def run(
     with contextlib.ExitStack() as stack, Interrupts() as interrupts:
         stack.callback(os.close, wake)
         stack.callback(os.close, writer)
-        worker = WorkerProcess(one.token, folder, writer, sys.executable)
+        worker = WorkerProcess(one.token, folder, writer, sys.executable, os.environ)
         worker.oom_kills = kills.count(time.monotonic(), 0.0)
         worker.assign([order.task], [assignment])
         _watch(worker, wake, interrupts, ping, ping_seconds)

@@ -232,6 +232,8 @@ class Dispatcher:
         for batch in batches:
             worker = self.workers.get(batch.worker)
             if worker is not None:
+                if not batch.damaged:
+                    self._executor.take_records(batch.worker, batch.records, worker.journal.position, batch.position)
                 worker.journal.position, worker.progressed = batch.position, moment
 
     def pop_ended(self, attempt: int, seconds: float) -> InFlightAttempt | None:

@@ -17,9 +17,10 @@ import msgspec
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
-from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, bounded_by_policy
+from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, bounded_by_policy
 from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
+from rekindle.engine.failure_policy import decide_failures
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.log import Damage, first_record, read_past_damage, restore_length
 from rekindle.journal.records import (
@@ -112,6 +113,7 @@ class IngestResult(msgspec.Struct):
     warnings: list[str] = msgspec.field(default_factory=list)
     retries: int = 0  # jobs that run again as their policies say
     not_retried: int = 0  # jobs that do not, because there were enough retries
+    asked: bool = False  # judges are to be asked
     needed: bool = False  # other jobs need some of those whose attempts have ended
 
 
@@ -149,12 +151,9 @@ def ingest(
     record_fan_outs(archive, [one for one in sorted_records.fan_outs if _is_new(standing, one.attempt, one.token)])
     # Ends first: dynamic actions apply to a graph in which attempts and jobs agree.
     ends = _store_ends(archive, sorted_records, standing, result)
-    moves = [
-        end_move(known, ending.state, ran=ending.started is not None)
-        for ending, known in ends
-        if known.job_attempt == ending.attempt
-    ]
-    lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
+    live = [(ending, known) for ending, known in ends if known.job_attempt == ending.attempt]
+    moves = [end_move(known, ending.state, ran=ending.started is not None) for ending, known in live]
+    lost = {known.job for ending, known in live if _is_lost(ending)}
     result.lost = lost - bounded_by_policy(archive, sorted(lost))
     result.cut_off = {known.job for ending, known in ends if _is_cut_off(ending, known, terminated)}
     moves += _store_starts(archive, sorted_records, standing, result)
@@ -166,29 +165,16 @@ def ingest(
     result.warnings = _record_warnings(archive, sorted_records, ends, errors.slow, now)
     interrupted = result.lost | result.cut_off
     decided = repeated | interrupted
-    retried = _retry(archive, [one for one in ends if one[1].job not in decided], now, exists, errors, result)
-    result.requeued = repeated | retried
-    undecided = result.requeued | interrupted
-    failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
+    found = decide_failures(archive, [one for one in ends if one[1].job not in decided], now, exists, errors)
+    result.retries, result.not_retried, result.asked = len(found.retried), found.not_retried, bool(found.asked)
+    result.requeued = repeated | set(found.retried)
+    decided |= found.open
+    failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in decided]
     archive.queue.move(archive.queue.gave_up(failed))
     # `rerun_lost` decides later whether lost jobs and those that were cut off run again
     if not interrupted and any(known.canaries_open for _, known in ends):
         resolve_canaries(archive, now, exists)
     return result
-
-
-def _retry(
-    archive: Transaction,
-    ends: Sequence[tuple[AttemptEnd, AttemptJobState]],
-    now: float,
-    exists: Exists,
-    errors: RetryErrorMatches,
-    result: IngestResult,
-) -> set[int]:
-    """Rerun the jobs whose policies allow it, count them in `result`, and return them."""
-    retried, result.not_retried = apply_retries(archive, ends, now, exists, errors.policies, errors.most)
-    result.retries = len(retried)
-    return retried
 
 
 class _SortedRecords(msgspec.Struct):
@@ -333,7 +319,7 @@ def _store_ends(
 ) -> list[tuple[AttemptEnd, AttemptJobState]]:
     """Store the ends of attempts, and return them with the attempts' rows. Job states are not changed yet."""
     new = [one for one in records.ends.values() if _is_new(standing, one.attempt, one.token)]
-    endings = apply_dynamic_actions(archive, new, standing)
+    endings = apply_dynamic_actions(archive, new, standing, {one.attempt for one in records.steps})
     result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
         result.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))

@@ -21,6 +21,7 @@ from rekindle.journal.processes import host_name, start_of
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
+    from rekindle.engine.running.claims import Claims
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot, Transaction
 
@@ -98,6 +99,12 @@ class PeerWatch:
     def handles(self) -> list[int]:
         """Return descriptors that become readable when a peer ends."""
         return list(self._handles.values())
+
+    def idle_peers(self, archive: Snapshot, claims: Claims | None, busy: bool) -> list[int]:
+        """Return the runners with free slots, if peers can claim jobs that this runner left, or have nothing to wait
+        for any more."""
+        concerned = claims is None or claims.left or not (claims.work or busy)
+        return archive.runners.with_free_slots() if self.peers and concerned else []
 
     def dead_peers(self, registered: Iterable[Runner], now: float) -> list[Runner]:
         """Check all peers among the registered runners. Return the dead ones whose orphans no living runner has

@@ -24,6 +24,7 @@ from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back,
 from rekindle.engine.running.delay_timer import DelayTimer
 from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
 from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
+from rekindle.engine.running.judges import JudgeAsker
 from rekindle.engine.running.lease import Lease, PeerWatch
 from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.orphan_tracker import OrphanTracker
@@ -81,8 +82,7 @@ class RunnerLoop:
         # Workers, and when (monotonic). One that can be filled only once is started for jobs that are known.
         self._most_claims = slots * executor.supply.most
         self._to_start, self._start_at = int(executor.supply.refills), self._began
-        self._orphans = OrphanTracker(session, thread_of)
-        self._statistics = statistics
+        self._orphans, self._statistics = OrphanTracker(session, thread_of), statistics
         self._errors = RetryErrorSearch(session)
         wake = partial(notify_here, scope.store_folder, [runner.id])  # by path: a check may outlive the notifier
         self._reuse_checks = ReuseChecker(session, scope.workflow, os.environ, wake, reuse=options.reuse)
@@ -91,6 +91,7 @@ class RunnerLoop:
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
         self._seen_version, self._more_ready, self._interrupts_handled = -1, True, 0
+        self._judges, self._has_asked = JudgeAsker(session, scope.workflow, wake), True
         self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
@@ -110,6 +111,7 @@ class RunnerLoop:
                 self._cleanup.look(self._completed)
                 self._check_peers()
                 self._report_progress()
+                self._has_asked = self._has_asked and self._judges.look()
                 if self._finished():
                     self._cleanup.finish()
                     return self._report()
@@ -121,6 +123,7 @@ class RunnerLoop:
             self._orphans.close()
             self._peer_watch.close()
             self._reuse_checks.close()
+            self._judges.close()
 
     @property
     def leaves(self) -> bool:
@@ -159,6 +162,7 @@ class RunnerLoop:
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
                 counts = self._take_ends(result)
+                self._cleanup.note_templates(archive, self._completed)
                 self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
                 look = store_changed or self._dispatcher.returned
@@ -168,7 +172,7 @@ class RunnerLoop:
                 candidates = archive.reuse_candidates.listing(self._scope.workflow, 1)
                 claims = None if self._stopping else self._claim(archive, scope, now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
-                peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
+                peers = self._peer_watch.idle_peers(archive, claims, self._dispatcher.busy) if ends else []
                 break
             alone = True
             paths.look()
@@ -221,7 +225,7 @@ class RunnerLoop:
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
-        self._more_ready = bool(result.ended or result.returned)
+        self._more_ready, self._has_asked = bool(result.ended or result.returned), self._has_asked or result.asked
         return ended
 
     def _start_workers(self, ended: int) -> list[WorkerInfo]:
@@ -243,12 +247,6 @@ class RunnerLoop:
             path = str(Path(info.journal).relative_to(self._scope.store_folder))
             archive.runners.open_journal(self._runner.id, info.name, path, info.pid, info.pid_start)
             self._dispatcher.add(info, self._iterated)
-
-    def _concerns_peers(self, claims: Claims | None) -> bool:
-        """Return whether peers can claim jobs that this runner left, or have nothing to wait for any more."""
-        if not self._peer_watch.peers:
-            return False
-        return claims is None or claims.left or not (claims.work or self._dispatcher.busy)
 
     def _resolve_orphans(self, archive: Transaction, result: IngestResult, now: float) -> None:
         if not self._orphans:
@@ -432,7 +430,7 @@ class RunnerLoop:
             return True
         if self._to_start:
             return False
-        if self._orphans.has_progress or self._reuse_checks.under_way:
+        if self._orphans.has_progress or self._reuse_checks.under_way or self._judges.look():
             return False
         if not self._options.linger:
             return True

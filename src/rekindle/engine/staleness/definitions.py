@@ -84,22 +84,21 @@ class AttemptDefinitions:
 
     def of(self, one: MeasuredAttempt) -> DefinitionComparison:
         """Compare the definition of an attempt with that of its job's next attempt."""
-        plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
-        key = (
-            one.workflow,
-            one.made_in,
-            one.template,
-            one.revision,
-            one.template_now,
-            one.overrides,
-            one.overrides_now,
-        )
-        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
+        key = self.shared_by(one)
+        if key is None:
             return self._compared(one)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._compared(one)
         return found
+
+    def shared_by(self, one: MeasuredAttempt) -> tuple[Any, ...] | None:
+        """Return what the attempts have in common that share a comparison; None if this attempt shares none."""
+        plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
+        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
+            return None
+        then, now = (one.made_in, one.template, one.revision, one.overrides), (one.template_now, one.overrides_now)
+        return (one.workflow, *then, *now)
 
     def binding(self, one: MeasuredAttempt) -> str:
         """Return the matrix values of a job's next attempt, as JSON text."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -84,10 +84,24 @@ class _AttemptMeasure(msgspec.Struct):
     patterns: Mapping[str, str] = msgspec.field(default_factory=dict)  # inputs that are patterns, if `paths` is set
     fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
     removed: frozenset[str] = NO_PATHS  # paths of temporary outputs that are not compared
+    alike: int = 0  # measures of the same number differ in their subjects only; 0: in more
+
+    @property
+    def declares(self) -> bool:
+        """Return whether the job declares files now."""
+        return bool(self.made.now.body.inputs or self.made.now.body.outputs)
 
     def inside(self, path: str) -> tuple[str, ...]:
         """Return its outputs inside a folder that it reads."""
         return written_inside(path, self.written) if self.written else ()
+
+
+class _WithoutNeeds(NamedTuple):
+    """An assessment before the results of needed jobs are compared."""
+
+    reasons: tuple[Reason, ...]
+    comparable: bool
+    warnings: tuple[Reason, ...]
 
 
 class AttemptMeasures(msgspec.Struct, frozen=True):
@@ -108,26 +122,44 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
         to `requests`."""
         variables, comparisons = VariableDigests(self._environment), SharedComparisons()
         found = {}
+        known: dict[int, _WithoutNeeds] = {}  # by `alike`
+        needs = self._needs
         for one in self._measures:
+            own = known.get(one.alike)
+            if own is None:
+                own = self._assess_without_needs(one, contents, variables, comparisons)
+                if one.alike:
+                    known[one.alike] = own
             job, attempt = one.subject.job, one.subject.attempt
-            reasons = one.made.reasons
-            if one.prints is not NO_PRINTS or one.code is not None:
-                reasons = (*reasons, *_external_reasons(one, contents, variables, comparisons))
-            if one.implicit:
-                redefined = bool(one.made.reasons)
-                reasons = (
-                    *reasons,
-                    *named_file_reasons(one.implicit, one.subject.workflow, self._written, contents, redefined),
-                )
-            for items in one.fan_outs:
-                reasons = (*reasons, *items.reasons(contents))
-            reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
-            comparable = bool(one.prints.inputs or one.prints.outputs or one.fan_outs or one.code is not None)
-            comparable = comparable or attempt in self._needs.comparable or any(map(self._counting(one), one.implicit))
-            warnings = comparisons.environment(one.environment, contents.environment) if one.environment else ()
-            assessment = Assessment(job, attempt, reasons, comparable and one.recorded, warnings, one.recorded)
+            reasons = (*own.reasons, *needs.reasons[attempt]) if attempt in needs.reasons else own.reasons
+            comparable = (own.comparable or attempt in needs.comparable) and one.recorded
+            assessment = Assessment(job, attempt, reasons, comparable, own.warnings, one.recorded)
             found[job] = assessment.strict() if "environment" in one.made.now.body.stale_on else assessment
         return found
+
+    def _assess_without_needs(
+        self,
+        one: _AttemptMeasure,
+        contents: FileContents,
+        variables: VariableDigests,
+        comparisons: SharedComparisons,
+    ) -> _WithoutNeeds:
+        """Assess an attempt by everything but the results of needed jobs."""
+        reasons = one.made.reasons
+        if one.prints is not NO_PRINTS or one.code is not None:
+            reasons = (*reasons, *_external_reasons(one, contents, variables, comparisons))
+        if one.implicit:
+            redefined = bool(one.made.reasons)
+            reasons = (
+                *reasons,
+                *named_file_reasons(one.implicit, one.subject.workflow, self._written, contents, redefined),
+            )
+        for items in one.fan_outs:
+            reasons = (*reasons, *items.reasons(contents))
+        comparable = bool(one.prints.inputs or one.prints.outputs or one.fan_outs or one.code is not None)
+        comparable = comparable or any(map(self._counting(one), one.implicit))
+        warnings = comparisons.environment(one.environment, contents.environment) if one.environment else ()
+        return _WithoutNeeds(reasons, comparable, warnings)
 
     def parts(self, jobs: Collection[int]) -> dict[int, tuple[tuple[ComparedPart, ...], tuple[ComparedPart, ...]]]:
         """Return, by job, (parts that were compared, files that its commands name and that were not compared because a
@@ -159,6 +191,17 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
     def _counting(self, one: _AttemptMeasure) -> Callable[[FileContent], bool]:
         """Return a predicate: a named file existed and is compared."""
         return lambda was: was.digest != ABSENT and self._compared(one, was)
+
+    @property
+    def jobs(self) -> list[int]:
+        """The jobs of the attempts."""
+        return [one.subject.job for one in self._measures]
+
+    def declared_outputs(self, job: int) -> Mapping[str, str]:
+        """Return the absolute paths of the outputs that a job declares now, by name. Requires measures of
+        `measure_jobs`."""
+        paths = next(one.paths for one in self._measures if one.subject.job == job)
+        return {} if paths is None else paths[1]
 
     def bases(self, contents: FileContents, jobs: Collection[int]) -> dict[int, Baseline]:
         """Return, by job, the basis that its attempt would be measured by if the present were accepted for all of
@@ -205,6 +248,16 @@ def measure_attempts(
     return measure_subjects(archive, subjects, accepted, environment, whole=whole)
 
 
+def measure_jobs(
+    archive: Snapshot, jobs: Collection[int], folders: Mapping[int, str], environment: Mapping[str, str]
+) -> AttemptMeasures:
+    """Read from the store what attempts of these jobs would depend on now, with everything that a Basis needs.
+    `folders`: by job, the folder that the attempt would run in, where it is not the project's."""
+    subjects = [replace(one, folder=folders.get(one.job)) for one in archive.staleness.subjects_of_jobs(jobs)]
+    accepted = archive.fingerprints.accepted(one.attempt for one in subjects)
+    return measure_subjects(archive, subjects, accepted, environment, whole=True)
+
+
 def measure_subjects(
     archive: Snapshot,
     subjects: Sequence[MeasuredAttempt],
@@ -223,9 +276,16 @@ def measure_subjects(
         prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     removed = removed_paths(archive, subjects)
-    measures = []
+    measures: list[_AttemptMeasure] = []
+    different: list[_AttemptMeasure] = []  # the first of each group of alike ones, and all others
+    alike: dict[tuple[Any, ...], _AttemptMeasure] = {}
     lookups = EnvironmentLookups(environment)
     for one in subjects:
+        shared = None if whole or one.attempt in prints or one.attempt in removed else definitions.shared_by(one)
+        first = None if shared is None else alike.get((*shared, one.code))
+        if first is not None:
+            measures.append(replace(first, subject=one, binding=one.binding_now))
+            continue
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
         code = basis.code if basis else sources.get(one.code or "")
         recorded = basis.prints if basis else prints.get(one.attempt)
@@ -238,11 +298,15 @@ def measure_subjects(
         if recorded is not None:
             items = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
             measure.fan_outs = tuple(each for each in items if not is_within(each.wanted.path, gone))
+        elif shared is not None and not measure.declares and not measure.made.paths_differ:
+            measure.alike = len(alike) + 1
+            alike[*shared, one.code] = measure
         measures.append(measure)
-    requests = _content_requests(measures)
+        different.append(measure)
+    requests = _content_requests(different)
     known = known_records(archive, requests, lookups.files)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
-    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
+    naming = {one.subject.workflow for one in different if any(each.named == "other" for each in one.implicit)}
     written = job_outputs(archive, naming)
     return AttemptMeasures(
         requests, known, by_rerun, needs.jobs, bool(naming), tuple(measures), needs, environment, written
@@ -279,7 +343,7 @@ def _measure_attempt(
     implicit_now: tuple[FileContent, ...] | None = None
     if not made.now.body.implicit_inputs:
         implicit = ()
-    elif whole and made.reasons:
+    elif whole and (made.reasons or recorded is None):
         implicit_now = definitions.named(one, made.now, definitions.binding(one))
     paths = None
     patterns: Mapping[str, str] = {}
@@ -452,7 +516,8 @@ def _some(reason: Reason | None) -> tuple[Reason, ...]:
 
 def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: VariableDigests) -> FileFingerprints:
     """Return the present as a worker would record it."""
-    names = {*one.prints.env} if not one.made.reasons else values_used(one.made.now.body).outer
+    recorded = one.prints is not NO_PRINTS and not one.made.reasons
+    names = {*one.prints.env} if recorded else values_used(one.made.now.body).outer
     env = {name: variables.digest(name) for name in sorted(names)}
     implicit = tuple(
         replace(contents.sets[pattern_request(each)], name=each.name, named=each.named)

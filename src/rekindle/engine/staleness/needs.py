@@ -60,6 +60,8 @@ def compare_needs(
     finished = archive.staleness.given_up({job for one in lenient for job in parents.get(one.job, ())})
     asked: list[tuple[MeasuredAttempt, Mapping[int, int], list[int]]] = []
     for one in subjects:
+        if one.job not in parents and one.attempt not in recorded and one.attempt not in accepted:
+            continue
         now, then = parents.get(one.job, []), recorded.get(one.attempt, {})
         if not whole and one.attempt not in accepted and then == _recorded_if_claimed_now(jobs, now, finished, taken):
             continue
@@ -73,7 +75,7 @@ def compare_needs(
     left = {
         one.attempt: names
         for one in subjects
-        if (names := [jobs[job].name for job in parents.get(one.job, ()) if job in comparable])
+        if one.job in parents and (names := [jobs[job].name for job in parents[one.job] if job in comparable])
     }
     came = {one.attempt: results.came(one, now) for one, _, now in asked} if whole else {}
     return NeedComparison(reasons, left.keys(), jobs.keys(), came, results.results if whole else {}, left)

@@ -368,6 +368,7 @@ def _members(
             group_of(group_by, _grouped(one, templates[one.template], group_by)),
             templates[one.template].aggregate,
             quarantines.get(one.template),
+            one.undecided,
         )
         for one in members
     ]
@@ -419,7 +420,7 @@ def _report(
         core_seconds=spent.core_seconds,
         seconds=spent.seconds,
         never_fit=never_fit,
-        held=sum(one.held for one in members),
+        held=sum(one.held or one.undecided is not None for one in members),
         quarantined=quarantined,
         began=supervision.began,
     )

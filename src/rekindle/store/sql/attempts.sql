@@ -8,8 +8,8 @@ attempt.error_traceback, attempt.error_stderr, signature.digest, attempt.host, a
 attempt.worker, attempt.runner, attempt.folder, attempt.queued, attempt.started, attempt.ended, attempt.cpu_seconds,
 attempt.max_rss_bytes, attempt.result, attempt.verdict, attempt.builds_on, attempt.start_step, attempt.overrides,
 attempt.partial, attempt.archived_by, attempt.binding, attempt.code, attempt.pinned_to, attempt.evidence,
-attempt.verdict_message, attempt.shared, attempt.left_running, attempt.pruned_by,
-attempt.reused_from, CASE WHEN attempt.reused_from > 0 THEN (
+attempt.verdict_message, attempt.shared, attempt.left_running, attempt.pruned_by, attempt.completed_by,
+attempt.undecided, attempt.reused_from, CASE WHEN attempt.reused_from > 0 THEN (
     SELECT workflow.name FROM attempt AS source JOIN workflow ON workflow.id = source.workflow
     WHERE source.id = attempt.reused_from AND source.workflow <> attempt.workflow
 ) END AS reused_workflow;

@@ -1,10 +1,11 @@
 -- Columns that contradict the attempts and edges that they follow from.
 
 -- name: given_up
--- Jobs that have failed, were canceled, or cannot run because a job above them has; by attempts and edges alone.
+-- Jobs that have failed, were canceled, or cannot run because a job above them has; by attempts and edges alone. A
+-- failure that waits for a decision does not count.
 WITH RECURSIVE given_up (id) AS (
     SELECT job.id FROM job LEFT JOIN attempt ON attempt.id = job.attempt
-    WHERE attempt.state IN (5, 6) OR (attempt.id IS NULL AND job.canceled <> 0)
+    WHERE (attempt.state IN (5, 6) AND attempt.undecided IS NULL) OR (attempt.id IS NULL AND job.canceled <> 0)
     UNION
     SELECT job.id FROM given_up JOIN edge ON edge.parent = given_up.id JOIN job ON job.id = edge.child
     WHERE job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0

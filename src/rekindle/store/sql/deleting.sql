@@ -33,6 +33,9 @@ WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 -- What is recorded of its temporary outputs.
 DELETE FROM temporary_output WHERE attempt IN {own_attempts};
 
+-- name: delete_verifications
+-- The verifications of its attempts.
+DELETE FROM verification WHERE attempt IN {own_attempts};
 -- name: delete_cached_outputs
 -- What is recorded of its kept outputs.
 DELETE FROM cached_output WHERE attempt IN {own_attempts};
@@ -60,6 +63,10 @@ DELETE FROM fan_out WHERE attempt IN {own_attempts};
 -- name: delete_steps
 -- The steps of its attempts.
 DELETE FROM step WHERE attempt IN {own_attempts};
+
+-- name: delete_judgements
+-- The questions that its judges were asked.
+DELETE FROM judgement WHERE workflow = :workflow;
 
 -- name: delete_attempts
 -- Its attempts.

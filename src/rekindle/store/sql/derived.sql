@@ -83,10 +83,11 @@ WITH RECURSIVE reached (id, idle) AS (
 );
 
 -- name: ended_above
--- Of jobs and their ancestors through idle ones: which are idle, and which have failed or were canceled.
+-- Of jobs and their ancestors through idle ones: which are idle, and which have failed or were canceled, unless that
+-- waits for a decision.
 {upward}
 SELECT reached.id, reached.idle,
-    attempt.state IN (5, 6) OR (attempt.id IS NULL AND job.canceled <> 0) AS gave_up
+    (attempt.state IN (5, 6) AND attempt.undecided IS NULL) OR (attempt.id IS NULL AND job.canceled <> 0) AS gave_up
 FROM reached JOIN job ON job.id = reached.id LEFT JOIN attempt ON attempt.id = job.attempt;
 
 -- name: edges_above

@@ -14,6 +14,15 @@ SELECT +workflow, count(*) FROM attempt WHERE archived_by IS NOT NULL AND state 
 -- Completed jobs that need a job that is not done.
 SELECT workflow, count(*) FROM job WHERE state = 4 AND unmet > 0 AND retired = 0 GROUP BY workflow;
 
+-- name: by_hand
+-- Live attempts that a person recorded.
+SELECT +workflow, count(*) FROM attempt WHERE completed_by IS NOT NULL AND archived_by IS NULL GROUP BY 1;
+
+-- name: undecided
+-- Failures that wait for a decision, by what they wait for.
+SELECT +workflow, undecided, count(*) FROM attempt
+WHERE undecided IS NOT NULL AND archived_by IS NULL GROUP BY 1, 2 ORDER BY 1, 2;
+
 -- name: verdicts
 -- Jobs by verdict.
 SELECT +attempt.workflow, attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job

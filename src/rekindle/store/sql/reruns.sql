@@ -22,11 +22,12 @@ SELECT job.id, job.name, job.version, job.unmet, job.binding,
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS own,
     job.template, job.state, job.next_attempt, job.held, job.workflow,
     job.canceled + 2 * job.retired + 4 * job.when_finished + CASE WHEN job.added_by IS NULL THEN 0 ELSE 8 END AS flags,
-    attempt.state AS attempt_state, attempt.cause, CASE WHEN attempt.started IS NULL THEN 0 ELSE 1 END AS started,
+    attempt.state AS attempt_state, attempt.cause,
+    CASE WHEN attempt.started IS NULL AND attempt.completed_by IS NULL THEN 0 ELSE 1 END AS started,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0 THEN (
         SELECT rerun.kind FROM attempt AS earlier JOIN rerun ON rerun.id = earlier.archived_by
         WHERE earlier.job = job.id ORDER BY earlier.id DESC LIMIT 1
-    ) END AS recovered
+    ) END AS recovered, CASE WHEN attempt.undecided IS NULL THEN 0 ELSE 1 END AS undecided
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs ORDER BY job.id;
 
@@ -41,7 +42,8 @@ WHERE job.id IN @jobs;
 
 -- name: parent_views
 -- Jobs that are only parents of those, as the planner sees them.
-SELECT id, name, state, version FROM job WHERE id IN @jobs;
+SELECT job.id, job.name, job.state, job.version, CASE WHEN attempt.undecided IS NULL THEN 0 ELSE 1 END
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
 
 -- name: defined_by
 -- The definitions that attempts had. A null binding means the job's current one.
@@ -127,8 +129,8 @@ SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
 
 -- name: archive_attempts
--- Archive the attempts that a rerun archives. Those that have not ended are asked to cancel.
-UPDATE attempt SET archived_by = rerun_job.rerun,
+-- Archive the attempts that a rerun archives. Those that have not ended are asked to cancel. A rerun decides failures.
+UPDATE attempt SET archived_by = rerun_job.rerun, undecided = NULL,
     cancel = CASE WHEN attempt.state IN (2, 3) THEN 1 ELSE attempt.cancel END
 FROM rerun_job, rerun_change
 WHERE rerun_job.rerun = :rerun AND attempt.id = rerun_job.attempt AND attempt.archived_by IS NULL
@@ -243,7 +245,7 @@ SELECT job, checked FROM rerun_job WHERE rerun = :rerun AND checked IS NOT NULL;
 
 -- name: newest_manual
 -- The newest rerun that a user requested and that is not undone.
-SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'run', 'reset', 'accept') AND undone IS NULL;
+SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'run', 'reset', 'accept', 'complete') AND undone IS NULL;
 
 -- name: saved
 -- The outputs of an attempt that the rerun which archived it has saved.
@@ -258,10 +260,17 @@ FROM rerun_job JOIN job ON job.id = rerun_job.job
 WHERE rerun_job.rerun = :rerun AND rerun_job.saved IS NOT NULL ORDER BY rerun_job.job;
 
 -- name: started_since
--- The jobs of a rerun that have started since.
-SELECT rerun_job.job, job.name FROM rerun_job JOIN job ON job.id = rerun_job.job
-WHERE rerun_job.rerun = :rerun AND job.attempt IS NOT NULL
-    AND (rerun_job.attempt IS NULL OR job.attempt <> rerun_job.attempt) ORDER BY rerun_job.job;
+-- The jobs of a rerun that have started since, and those that have used an attempt that it recorded.
+SELECT job.id, job.name FROM rerun_job JOIN job ON job.id = rerun_job.job JOIN attempt ON attempt.id = job.attempt
+WHERE rerun_job.rerun = :rerun AND (rerun_job.attempt IS NULL OR job.attempt <> rerun_job.attempt)
+    AND (attempt.completed_by IS NULL OR attempt.completed_by <> :rerun)
+UNION
+SELECT job.id, job.name FROM attempt AS made JOIN edge ON edge.parent = made.job JOIN job ON job.id = edge.child
+    JOIN attempt ON attempt.id = job.attempt
+    JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'needed'
+WHERE made.completed_by = :rerun AND (attempt.completed_by IS NULL OR attempt.completed_by <> :rerun)
+    AND CAST(json_extract(fingerprint.document, '$."' || CAST(made.job AS TEXT) || '"') AS BIGINT) = made.id
+ORDER BY 1;
 
 -- name: canceled_by
 -- The attempts that a rerun has asked to cancel and that have completed.
@@ -271,12 +280,12 @@ SELECT attempt.id, job.name FROM rerun_job
 WHERE rerun_job.rerun = :rerun AND rerun_change.before IN (2, 3) AND attempt.state = 4 ORDER BY attempt.id;
 
 -- name: retries
--- How often jobs have been retried since a user last reset them.
+-- How often jobs have been retried by reruns of a kind since a user last reset them.
 SELECT rerun_job.job, count(*) FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
-WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
+WHERE rerun_job.job IN @jobs AND rerun.kind = :kind AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
     SELECT max(reset.rerun) FROM rerun_job AS reset JOIN rerun AS asked ON asked.id = reset.rerun
         JOIN rerun_change ON rerun_change.rerun = reset.rerun AND rerun_change.number = reset.change
-    WHERE reset.job = rerun_job.job AND rerun_change.stays = 0 AND asked.kind IN ('manual', 'restart', 'run', 'reset', 'canary')
+    WHERE reset.job = rerun_job.job AND rerun_change.stays = 0 AND asked.kind IN ('manual', 'restart', 'run', 'reset', 'complete', 'canary')
         AND asked.undone IS NULL
 ), 0)
 GROUP BY rerun_job.job;
@@ -338,6 +347,10 @@ WHERE rerun_change.rerun = :rerun AND (json_extract(rerun_change.next_attempt, '
 -- The attempts that a rerun archived are live again.
 UPDATE attempt SET archived_by = NULL FROM rerun_job
 WHERE rerun_job.rerun = :rerun AND attempt.id = rerun_job.attempt AND attempt.archived_by = :rerun;
+
+-- name: archive_recorded
+-- Archive the attempts that an undone rerun recorded.
+UPDATE attempt SET archived_by = :rerun WHERE completed_by = :rerun AND archived_by IS NULL;
 
 -- name: rerun_and_children
 -- The jobs of a rerun, and the jobs that need them.

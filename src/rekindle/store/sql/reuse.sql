@@ -73,7 +73,8 @@ SELECT job.id, job.next_attempt FROM job
 WHERE job.workflow = :workflow AND job.state IN (0, 1) AND job.attempt IS NULL AND job.retired = 0 AND job.canceled = 0
     AND job.reuse_candidate IS NULL AND job.template IN @templates AND coalesce((
         SELECT rerun.kind FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
-        WHERE rerun_job.job = job.id AND rerun.undone IS NULL AND rerun.kind NOT IN ('revision', 'accept', 'import')
+            JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
+        WHERE rerun_job.job = job.id AND rerun_change.stays = 0 AND rerun.undone IS NULL AND rerun.kind NOT IN ('revision', 'accept', 'import')
         ORDER BY rerun_job.rerun DESC LIMIT 1
     ), 'run') IN ('run', 'restart')
 ORDER BY job.id;

@@ -20,6 +20,15 @@ SELECT {subject_columns} FROM json_each(CAST(:pairs AS TEXT)) AS pair
     JOIN job ON job.id = CAST(json_extract(pair.value, '$.job') AS BIGINT) JOIN job AS owner ON owner.id = attempt.job
 ORDER BY job.id;
 
+-- name: subjects_of_jobs
+-- Jobs as attempts that used their current definitions would be compared with them. The number of such an attempt is that
+-- of the job, negated.
+SELECT -job.id AS attempt, 4 AS state, job.template, workflow.revision, job.binding, job.overrides,
+    CAST(NULL AS TEXT) AS code, CAST(NULL AS TEXT) AS folder, CAST(NULL AS DOUBLE PRECISION) AS queued,
+    job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
+    -job.id AS live, CAST(NULL AS BIGINT) AS pinned_to, job.overrides AS overrides_now, job.workflow AS made_in
+FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id IN @jobs ORDER BY job.id;
+
 -- name: needs
 -- The jobs that jobs need.
 SELECT child, parent FROM edge WHERE child IN @jobs;

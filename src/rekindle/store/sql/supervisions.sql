@@ -63,7 +63,7 @@ WHERE rerun.kind = 'retry' AND rerun.at >= :since AND job.workflow = :workflow;
 -- name: batch
 -- The jobs of a workflow with the outcomes of their live attempts.
 SELECT job.id, job.name, job.state, job.template, job.binding, job.held IS NOT NULL AS held, job.attempts, attempt.cause,
-    attempt.host, signature.digest AS signature, attempt.verdict
+    attempt.host, signature.digest AS signature, attempt.verdict, attempt.undecided
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE job.workflow = :workflow AND job.retired = 0 ORDER BY job.id;
 

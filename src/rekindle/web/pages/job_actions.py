@@ -1,8 +1,8 @@
-"""What the console does with selected jobs besides reruns: hold, release, cancel, accept changes."""
+"""What the console does with selected jobs besides reruns: hold, release, cancel, accept changes, complete."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rekindle.engine.queries.selections import moved_text
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from rekindle.domain.errors import RefusedJob
     from rekindle.engine.results import CancelResult, HoldResult
     from rekindle.engine.session import Session
     from rekindle.web.access import Principal
@@ -31,7 +32,13 @@ MOST_NAMED = 5
 
 def add(console: Console) -> None:
     """Add the actions. Each answers with what it did, for the notices of a page."""
-    for name, act in (("hold", _hold), ("release", _release), ("cancel", _cancel), ("accept", _accept)):
+    for name, act in (
+        ("hold", _hold),
+        ("release", _release),
+        ("cancel", _cancel),
+        ("accept", _accept),
+        ("complete", _complete),
+    ):
         console.add_action(f"/jobs/{name}", "rerun", _handler(console, act))
 
 
@@ -82,9 +89,23 @@ def _accept(session: Session, fields: Fields) -> Iterator[str]:
         return
     current = f"; {len(done.current):,} current already" if done.current else ""
     yield f"rerun {done.rerun} is recorded: {words.plural(len(done.plan.jobs), 'job')} accepted{current}"
-    yield from (f"{one.name}: {one.why}" for one in done.plan.refused[:MOST_NAMED])
-    if len(done.plan.refused) > MOST_NAMED:
-        yield f"and {len(done.plan.refused) - MOST_NAMED:,} more were refused"
+    yield from _refused(done.plan.refused)
+
+
+def _complete(session: Session, fields: Fields) -> Iterator[str]:
+    from rekindle.engine.rerun.complete import CompleteOptions, complete
+
+    selection = selection_of(fields)
+    with reconcile.reconciled(session):
+        done = complete(session, selection, {"selection": typed(fields)}, CompleteOptions(note=_note(fields)))
+    yield from controls.completed(done)
+    yield from _refused(done.plan.refused)
+
+
+def _refused(refused: Sequence[RefusedJob]) -> Iterator[str]:
+    yield from (f"{one.name}: {one.why}" for one in refused[:MOST_NAMED])
+    if len(refused) > MOST_NAMED:
+        yield f"and {len(refused) - MOST_NAMED:,} more were refused"
 
 
 def _moved(done: HoldResult | CancelResult) -> Iterator[str]:

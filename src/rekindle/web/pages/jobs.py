@@ -201,6 +201,8 @@ def _notes(row: AttemptRow) -> list[str]:
     notes += ["definition pinned"] if one.pinned_to is not None else []
     notes += [f"modified: {attempt_texts.modifications(one.overrides)}"] if one.overrides is not None else []
     notes += ["partial"] if one.partial else []
+    notes += ["completed by hand"] if one.completed_by is not None else []
+    notes += [text] if (text := attempt_texts.undecided(one)) else []
     return notes
 
 

@@ -1,0 +1,1 @@
+"""Forecasts: when unfinished jobs will be done, and which of them decide it."""
