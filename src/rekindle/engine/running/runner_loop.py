@@ -162,7 +162,7 @@ class RunnerLoop:
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
                 counts = self._take_ends(result)
-                self._temporary_outputs.note_templates(archive, self._completed)
+                self._cleanup.note_templates(archive, self._completed)
                 self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
                 look = store_changed or self._dispatcher.returned
