@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import count
@@ -48,6 +50,22 @@ def dask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The address of a Dask cluster of 4 threads, which all processes of this test run share."""
     with shared_dask(folder_of_run(request, tmp_path_factory)) as address:
         yield address
+
+
+OF_A_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PYTHONUNBUFFERED")
+
+
+def pytest_configure() -> None:
+    """Undo what the shell or the job that runs the tests has set, and processes that tests start would inherit: signals
+    ignored by nohup or in the background, the mask of new files, variables of its terminal and of a store."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+    for name in list(os.environ):
+        if name in OF_A_TERMINAL or name.startswith("REKINDLE_"):
+            del os.environ[name]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

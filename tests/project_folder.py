@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
@@ -17,10 +17,10 @@ from unittest import mock
 
 import psutil
 
+from forked_commands import COMMAND, ForkedCommand, can_fork
 from rekindle.cli.main import main
 from rekindle.store.opening import open_store
 
-COMMAND = Path(sys.executable).parent / "rekindle"
 WAIT_SECONDS = 60.0  # the longest wait for a condition
 READS = [("jobs", "list"), ("attempts", "list"), ("attempts", "show"), ("events", "list"), ("status",)]
 """Commands that `Project.ask` runs in this process, which takes a twentieth of the processor time: tests repeat them
@@ -42,7 +42,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
-        self.command = [str(COMMAND)]
+        self.command = [str(COMMAND)]  # a host forks it; any other command is a new process
         kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
         # Specs call `python3`: the interpreter that runs the tests must be found first.
         self.env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}"}
@@ -56,16 +56,18 @@ class Project:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever its exit code."""
-        return subprocess.run(
-            [*self.command, *words],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        pipe = subprocess.PIPE
+        with self._start(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess([*self.command, *words], process.returncode, out, err)
+
+    def _start(self, words: Sequence[str], **streams: Any) -> subprocess.Popen[Any]:
+        start = ForkedCommand if can_fork(self.command, self.env) else subprocess.Popen
+        return start([*self.command, *words], cwd=self.folder, env=self.env, **streams)
 
     def rekindle(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and assert its exit code."""
@@ -95,15 +97,7 @@ class Project:
         self, *words: str, stdout: int | IO[bytes] = subprocess.DEVNULL, stderr: int | IO[bytes] = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
         """Start a command in the background, in a session of its own."""
-        process = subprocess.Popen(
-            [*self.command, *words],
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+        process = self._start(words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True)
         self.started.append(process)
         return process
 

@@ -57,7 +57,8 @@ def dialect_commands() -> str:
 
 
 def _below(words: tuple[str, ...], command: click.Command, parent: click.Context | None) -> Iterator[Command]:
-    context = click.Context(command, info_name=words[-1], parent=parent)
+    # click makes a command's help option once, from the settings of the first context.
+    context = click.Context(command, info_name=words[-1], parent=parent, **command.context_settings)
     yield Command(words, command, context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

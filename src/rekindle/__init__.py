@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.bundles import ExportedBundle, ImportedBundle
+    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
     from rekindle.presentation.comparison_values import (
         AttemptDiff,
         Lineage,
@@ -64,8 +66,6 @@ if TYPE_CHECKING:
         WorkflowDiff,
     )
     from rekindle.presentation.forecast_values import Forecast
-    from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
-    from rekindle.presentation.comparison_values import AttemptDiff, Lineage, RunComparison, WorkflowDiff
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
@@ -100,12 +100,14 @@ __all__ = [
     "CompletedByHand",
     "Event",
     "Explanation",
+    "ExportedBundle",
     "FailureGroup",
     "FlakyJob",
     "Forecast",
     "Guards",
     "HoldResult",
     "How",
+    "ImportedBundle",
     "Job",
     "JobDetails",
     "JobHandle",
@@ -198,7 +200,9 @@ _MODULES = {
     "StopHandle": "rekindle.engine.running.signals",
     "Event": "rekindle.presentation.batch_values",
     "Explanation": "rekindle.presentation.batch_values",
+    "ExportedBundle": "rekindle.presentation.bundles",
     "FailureGroup": "rekindle.presentation.batch_values",
+    "ImportedBundle": "rekindle.presentation.bundles",
     "FlakyJob": "rekindle.presentation.batch_values",
     "PruneReport": "rekindle.presentation.batch_values",
     "CachedAttempt": "rekindle.presentation.cache_values",

@@ -243,11 +243,11 @@ def test_a_clock_that_was_set_back_is_named(shell: Shell) -> None:
 
 
 def test_a_check_that_does_not_end_is_a_problem_of_its_own() -> None:
-    checks = [("slow", lambda _: time.sleep(30) or ok("late")), ("quick", lambda _: ok("here"))]
+    checks = [("slow", lambda _: time.sleep(60) or ok("late")), ("quick", lambda _: ok("here"))]
     began = time.monotonic()
-    slow, quick = run_checks(checks, Installation(None), seconds=0.3)
-    assert time.monotonic() - began < 5
-    assert (slow.finding.status, slow.finding.text) == (Status.PROBLEM, "no answer within 0.3 s")
+    slow, quick = run_checks(checks, Installation(None), seconds=2.0)
+    assert time.monotonic() - began < 60  # the slow check is not waited for
+    assert (slow.finding.status, slow.finding.text) == (Status.PROBLEM, "no answer within 2 s")
     assert quick.finding == ok("here")
 
 

@@ -84,7 +84,7 @@ def test_a_group_lists_each_command_with_the_first_sentence_of_its_help(path: tu
 def test_every_command_that_prints_data_takes_json() -> None:
     ours = {path: one for path, one in ALL.items() if path[0] not in DIALECTS}
     without = {path for path, one in ours.items() if not any("--json" in parameter.opts for parameter in one.params)}
-    assert without == {path for path, one in ours.items() if isinstance(one, click.Group)} | {("completion",)}
+    assert without == {path for path, one in ours.items() if isinstance(one, click.Group)} | {("completion",), ("mcp",)}
 
 
 @pytest.mark.parametrize("columns", [20, 60, 80, 97, 300])

@@ -24,6 +24,7 @@ from rekindle.cli.command_table import COMMANDS, DIALECTS, Entry
 NO_CALL = {
     "init": "Client(store) makes a store",
     "top": "a screen for the terminal",
+    "mcp": "a server on standard input and output, for programs of agents",
     "serve": "a server, which runs until it is stopped",
     "slurm schedule-nodes": "submits Slurm jobs whose command is `rekindle work`",
     "slurm list": "Slurm jobs whose command is `rekindle work`",

@@ -38,13 +38,7 @@ class ServedProject(Project):
         """Start a server, and wait until it accepts connections. `link` logs in once."""
         output = self.folder / f"serve-{len(self.started)}.txt"
         with open(output, "wb") as file:
-            server = subprocess.Popen(
-                [*self.command, "serve", "--port", "0", "--json", *flags],
-                cwd=self.folder,
-                env=self.env,
-                stdout=file,
-                stderr=file,
-            )
+            server = self._start(("serve", "--port", "0", "--json", *flags), stdout=file, stderr=file)
         self.started.append(server)
         text = until(lambda: output.read_text().strip(), "it serves")
         said = json.loads(text.splitlines()[0])

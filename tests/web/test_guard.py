@@ -421,9 +421,11 @@ def test_a_revoked_token_is_refused_within_five_seconds(full: FullProject, way: 
     nobody = full.caller()
     assert nobody.send("GET", "/", **header).status == 200
     full.rekindle("token", "revoke", str(number))
-    began = time.monotonic()
-    until(lambda: nobody.send("GET", "/", **header).status in (401, 403), "it is refused")
-    assert time.monotonic() - began < 5
+    revoked = sent = time.monotonic()
+    while (status := nobody.send("GET", "/", **header).status) == 200:
+        assert sent - revoked < 5, "it was accepted five seconds later"
+        sent = time.monotonic()
+    assert status in (401, 403)
 
 
 @pytest.mark.parametrize("way", ["revoked bearer", "revoked cookie", "logged out"])
@@ -435,7 +437,7 @@ def test_a_live_page_ends_with_its_token_or_session(full: FullProject, way: str)
     import socket
 
     host, _, port = nobody.host.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=15) as stream:
+    with socket.create_connection((host, int(port)), timeout=60) as stream:
         stream.sendall(f"GET /live?part=workflows HTTP/1.1\r\nHost: {nobody.host}\r\n{header}\r\n\r\n".encode())
         assert b"200 OK" in stream.recv(1 << 12)
         if way == "logged out":
@@ -463,6 +465,7 @@ def test_no_secret_is_where_others_may_read_it(project: ServedProject) -> None:
     """Not in the store, in what the server prints later, in the listing of processes, or in an error."""
     project.spec('{name: one, jobs: {a: {run: "env; ps -ef"}}}')
     project.rekindle("submit", "spec.yaml")
+    project.command = [sys.executable, "-m", "rekindle"]  # the listing has its own words, not those of a host
     server = project.serve("--work")
     token, nobody = project.token("read,rerun"), Caller(project.url)
     once = project.link.partition("=")[2]

@@ -10,19 +10,28 @@ import pytest
 from playwright.sync_api import Page, expect
 from served import ServedProject, Visitor
 
+from made_once import made_once
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ziggy"
 FIRST, SECOND = 2, 3  # the permuter tasks of the sample
 
 
 @pytest.fixture
-def instance(project: ServedProject) -> ServedProject:
+@made_once
+def sample(project: ServedProject) -> ServedProject:
     """Ziggy's sample after a run in which subtask 0 of both permuter tasks failed."""
     shutil.copytree(EXAMPLE, project.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     runpy.run_path(str(EXAMPLE / "deliver.py"))["deliver"](project.folder / "data-receipt")
     overrides = ("--definitions", "etc/ziggy-extra.d/pl-with-overrides.xml")
     project.rekindle("ziggy", "console", "start", "sample", "Test 1", *overrides, "--work", expect=2)
-    project.serve()
     return project
+
+
+@pytest.fixture
+def instance(sample: ServedProject) -> ServedProject:
+    """The sample with a server."""
+    sample.serve()
+    return sample
 
 
 def starts(project: ServedProject) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -44,6 +45,7 @@ from rekindle.engine.running.work import work
 from rekindle.engine.submit.submit import preview, submit
 from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.presentation.batch_values import PruneReport
+from rekindle.presentation.bundles import ImportedBundle
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -471,6 +473,34 @@ class Client(Reproducer):
             return PruneReport.of(prune_document(plan))
         asked = {} if isinstance(chosen, Selection) else {"jobs": list(chosen)}
         return PruneReport.of(prune_document(plan, prune.prune(session, plan, asked, note)))
+
+    def import_bundle(
+        self,
+        path: arguments.StorePath,
+        *,
+        name: str | None = None,
+        into: arguments.StorePath | None = None,
+        dry_run: bool = False,
+    ) -> ImportedBundle:
+        """Import a workflow that `export` wrote. It is archived: nothing of it runs before
+        `client.workflows.archive(workflow, undo=True)`.
+
+        Args:
+            path: The file.
+            name: The workflow's name in this store. None: that in the bundle.
+            into: The workflow's folder, in which files are unpacked. None: a folder with its name beside the store.
+            dry_run: Verify the file, and import nothing.
+
+        Raises:
+            Refused: The file is damaged or of a newer rekindle, or its name or a file is taken. Nothing is imported.
+        """
+        from rekindle.engine.bundles.importing import Bundle, import_bundle
+        from rekindle.presentation.bundles import import_document
+
+        folder = None if into is None else Path(into)
+        with Bundle(Path(path)) as bundle:
+            report = import_bundle(self._session, bundle, name=name, into=folder, dry_run=dry_run)
+        return ImportedBundle.of(import_document(report))
 
 
 def _requests(

@@ -61,6 +61,8 @@ CALLS = {
     "cache list": "client.cache.list()",
     "cache prune": "client.cache.prune()",
     "cache verify": "client.cache.verify()",
+    "export": "client.export(workflow, path)",
+    "import bundle": "client.import_bundle(path)",
     "spec check": "client.preview(spec)",
 }
 """The call in Python for each command that has one."""

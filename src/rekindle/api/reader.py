@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
@@ -28,6 +29,7 @@ from rekindle.engine.results import PageRequest
 from rekindle.engine.session import Session, open_session
 from rekindle.presentation import answers
 from rekindle.presentation.batch_values import Event, Explanation, FailureGroup, FlakyJob, WorkflowStatus
+from rekindle.presentation.bundles import ExportedBundle
 from rekindle.presentation.comparison_values import Lineage
 from rekindle.presentation.forecast_values import Forecast
 from rekindle.presentation.row_lists import RowList
@@ -223,6 +225,32 @@ class Reader:
         strict = isinstance(jobs, Selection) and jobs.changed == "all"
         found = explanations(self._session, arguments.job_ids(self._session, jobs), strict=strict)
         return [Explanation.of(msgspec.to_builtins(one)) for one in job_documents.explanations(found)]
+
+    def export(
+        self,
+        workflow: str | int,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        logs: bool = True,
+        inputs: bool = False,
+        outputs: bool = False,
+    ) -> ExportedBundle:
+        """Write a workflow (a name or id) with its history as one file, and return what is in it; see `rekindle
+        export`. The file may have secrets that commands or environment variables have.
+
+        Args:
+            workflow: Its name or id.
+            path: The file. None: write nothing, and return what would be in it.
+            logs: Whether it has what jobs have printed.
+            inputs: Whether it has the files that jobs have read.
+            outputs: Whether it has the files that jobs have written.
+        """
+        from rekindle.engine.bundles.exporting import ExportOptions, export_workflow
+        from rekindle.presentation.bundles import export_document
+
+        options = ExportOptions(logs=logs, inputs=inputs, outputs=outputs)
+        report = export_workflow(self._session, str(workflow), None if path is None else Path(path), options)
+        return ExportedBundle.of(export_document(report))
 
     def events(self, workflow: str | int | None = None, *, limit: int | None = None) -> RowList[Event]:
         """Return what happened, oldest first: submissions, runs, reruns, holds. `limit`: only the newest events."""

@@ -39,6 +39,7 @@ MODE_SETS = ("rekindle.dialects.ziggy.restart_modes:MODES",)
 """What dialects call the ways to rerun their workflows, in the console."""
 
 IMPORTS = {
+    "bundle": Entry("rekindle.cli.commands.bundles:import_bundle", "Import a bundle that `rekindle export` wrote."),
     "fireworks": Entry(
         "rekindle.dialects.fireworks.dump_import:import_fireworks",
         "Import a LaunchPad's workflows with their whole history.",
@@ -84,7 +85,8 @@ COMMANDS = {
     "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
     "lineage": Entry("rekindle.cli.commands.lineage:lineage", "Show where a file comes from, and what used it."),
     "forecast": Entry(
-        "rekindle.cli.commands.forecast:forecast", "Show when unfinished jobs will be done, and which decide it."
+        "rekindle.cli.commands.forecast:forecast",
+        "Show when the unfinished jobs will be done, and which of them decide it.",
     ),
     "reproduce": Entry(
         "rekindle.cli.commands.reproduce:reproduce",
@@ -120,14 +122,17 @@ COMMANDS = {
     "cache": Entry("rekindle.cli.commands.cache:cache", "List, prune and verify the kept outputs of jobs."),
     "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
     "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
-    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent (Model Context Protocol)."),
+    "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent over standard input and output."),
     "report": Entry("rekindle.cli.commands.report:report", "Write a workflow as one HTML file."),
+    "export": Entry("rekindle.cli.commands.bundles:export", "Write a workflow with its history as one file."),
     "token": Entry("rekindle.cli.commands.token:token", "Make and revoke the tokens of `rekindle serve`."),
     "doctor": Entry("rekindle.cli.commands.doctor:doctor", "Check the installation and the store, and say what to do."),
     "store": Entry("rekindle.cli.commands.store:store", "Check, copy or compact a store."),
     "dialects": Entry("rekindle.cli.commands.dialects:dialects", "List and install the commands of other systems."),
     **DIALECTS,
-    "import": Entry("rekindle.cli.root:import_history", "Import workflows of other systems with their history."),
+    "import": Entry(
+        "rekindle.cli.commands.bundles:import_history", "Import a workflow from a bundle, or from another system."
+    ),
     "completion": Entry("rekindle.cli.root:completion", "Print the completion script for a shell."),
 }
 

@@ -16,7 +16,6 @@ from rekindle.cli.command_table import (
     ABOUT,
     COMMANDS,
     DIALECTS,
-    IMPORTS,
     MOST_COLUMNS,
     STORE_HELP,
     VERSION_HELP,
@@ -207,16 +206,6 @@ def cli(ctx: click.Context, store: str | None) -> None:
         return
     if not (ctx.invoked_subcommand in _ONLY_STORE and named.startswith(_ABSOLUTE)):
         _require_working_directory(elsewhere=store is not None)
-
-
-@click.group("import", cls=LazyGroup, entries=IMPORTS)
-def import_history() -> None:
-    """Import workflows of other systems with their history: jobs, states, and every attempt.
-
-    \b
-    Example:
-      rekindle import fireworks dump
-    """
 
 
 @click.command()

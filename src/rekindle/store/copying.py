@@ -40,7 +40,7 @@ class CopiedStore(msgspec.Struct, frozen=True):
     file_bytes: int
 
 
-class _Table(msgspec.Struct, frozen=True):
+class Table(msgspec.Struct, frozen=True):
     """A table with the columns that are written, and those of its primary key."""
 
     name: str
@@ -96,16 +96,16 @@ def copy_store(source: Store, target: Store, progress: ShowProgress) -> CopiedSt
     return CopiedStore(rows, size)
 
 
-def _tables() -> list[_Table]:
+def _tables() -> list[Table]:
     """Return the tables but `meta`, each after those that it refers to."""
     return [
-        _Table(name, tuple(column[0] for column in columns), tuple(column[0] for column in columns if column[3]))
+        Table(name, tuple(column[0] for column in columns), tuple(column[0] for column in columns if column[3]))
         for name, columns in table_columns().items()
         if name != "meta"
     ]
 
 
-def _copy_rows(table: _Table, source: Database, target: Database) -> int:
+def _copy_rows(table: Table, source: Database, target: Database) -> int:
     insert, batch, count = table.insert(), [], 0
     for row in table.rows(source):
         batch.append(row)
@@ -118,7 +118,7 @@ def _copy_rows(table: _Table, source: Database, target: Database) -> int:
     return count
 
 
-def _digest(store: Store, table: _Table) -> str:
+def _digest(store: Store, table: Table) -> str:
     """Return the digest of all rows of a table as JSON. NUL, which PostgreSQL cannot store, is its sign."""
     found = blake3()
     with store.read() as archive:

@@ -114,7 +114,7 @@ def unreadable_values(
             names = ", ".join(column[0] for column in columns)
             for row in read(SQL["rows"].text.replace("{names}", names).replace("{table}", table)):
                 rows += 1
-                for line in _row_problems(table, columns, row):
+                for line in row_problems(table, columns, row):
                     found += 1
                     if found <= _MOST:
                         yield line
@@ -146,7 +146,8 @@ def table_columns() -> dict[str, list[_Column]]:
     return found
 
 
-def _row_problems(table: str, columns: list[_Column], row: tuple[Any, ...]) -> Iterator[str]:
+def row_problems(table: str, columns: list[_Column], row: tuple[Any, ...]) -> Iterator[str]:
+    """Yield the values of a row of these columns that cannot be read."""
     values = {column[0]: value for column, value in zip(columns, row, strict=True)}
     for (name, kind, nullable, _, decode), value in zip(columns, row, strict=True):
         if value is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,6 +179,8 @@ def draws_in_place(stream: TextIO) -> bool:
 def _interrupted_afterwards() -> Iterator[None]:
     """Let Ctrl-C interrupt after the block only. A write that is interrupted is in the stream's buffer still, and would
     be written a second time."""
+    import signal  # which lists, whose progress is in this module too, do not import
+
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))

@@ -15,6 +15,7 @@ from rekindle.journal.content_store import ContentStore, cache_limit
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 TRIM_SECONDS = 30.0
 """Seconds between two looks at the size of the content store. Until the next one, it may be above its bound."""
@@ -31,6 +32,10 @@ class Cleanup:
         self._temporary_outputs = TemporaryRemover(session)
         self._due = 0.0  # monotonic: the next look at the content store
         self._fits = 0  # the total with which everything fitted: contents that attempts share count for each
+
+    def note_templates(self, archive: Snapshot, ended: Collection[int]) -> None:
+        """Read whether there are templates with temporary outputs since the last look, if jobs have ended."""
+        self._temporary_outputs.note_templates(archive, ended)
 
     def look(self, ended: Collection[int]) -> None:
         """Remove what the jobs that have just ended were the last to need, and, if it is time to look, what is too

@@ -151,12 +151,9 @@ def ingest(
     record_fan_outs(archive, [one for one in sorted_records.fan_outs if _is_new(standing, one.attempt, one.token)])
     # Ends first: dynamic actions apply to a graph in which attempts and jobs agree.
     ends = _store_ends(archive, sorted_records, standing, result)
-    moves = [
-        end_move(known, ending.state, ran=ending.started is not None)
-        for ending, known in ends
-        if known.job_attempt == ending.attempt
-    ]
-    lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
+    live = [(ending, known) for ending, known in ends if known.job_attempt == ending.attempt]
+    moves = [end_move(known, ending.state, ran=ending.started is not None) for ending, known in live]
+    lost = {known.job for ending, known in live if _is_lost(ending)}
     result.lost = lost - bounded_by_policy(archive, sorted(lost))
     result.cut_off = {known.job for ending, known in ends if _is_cut_off(ending, known, terminated)}
     moves += _store_starts(archive, sorted_records, standing, result)
