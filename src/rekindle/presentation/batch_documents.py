@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rekindle.domain.verdicts import Status
     from rekindle.engine.queries.failure_queries import FailureExample
     from rekindle.engine.rerun.complete import CompletedByHand
-    from rekindle.engine.results import AppliedRerun, CancelResult, JobRow, PlannedRerun
+    from rekindle.engine.results import AppliedRerun, CancelResult, JobRow, PlannedRerun, PlannedRestart
     from rekindle.engine.supervising.simulation import SimulatedSupervision
 
 
@@ -254,3 +254,11 @@ def reuses(found: Mapping[int, ReuseSource]) -> list[dict[str, Any]]:
     return [
         {"id": job, "attempt": one.id, "job": one.job, "workflow": one.workflow} for job, one in sorted(found.items())
     ]
+
+
+def restart(found: PlannedRestart, rerun: int | None) -> dict[str, Any]:
+    """Return a planned restart, or an applied one with the number of its rerun."""
+    whole = documents.nothing_planned() if found.proposal is None else documents.plan(found.proposal.plan, rerun)
+    left = {"running": found.running, "stays": found.stays}
+    whole |= {key: [{"id": job.id, "name": job.name} for job in jobs] for key, jobs in left.items()}
+    return whole | {"unknown": list(found.unknown)}

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from rekindle.engine.results import (
         DeadRunner,
         JobRow,
-        PlannedRestart,
         SubmitResult,
         UndoneRerun,
         UnfitJobs,
@@ -337,14 +336,6 @@ def planned_jobs(jobs: PlannedJobs) -> Iterator[dict[str, Any]]:
 def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
     """Return a rerun without jobs."""
     return plan(RerunPlan(jobs=PlannedJobs(), refused=tuple(refused)), None)
-
-
-def restart(found: PlannedRestart, rerun: int | None) -> dict[str, Any]:
-    """Return a planned restart, or an applied one with the number of its rerun."""
-    whole = nothing_planned() if found.proposal is None else plan(found.proposal.plan, rerun)
-    left = {"running": found.running, "stays": found.stays}
-    whole |= {key: [{"id": job.id, "name": job.name} for job in jobs] for key, jobs in left.items()}
-    return whole | {"unknown": list(found.unknown)}
 
 
 def rerun(record: RerunRecord, touched: int) -> dict[str, Any]:

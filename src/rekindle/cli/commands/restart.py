@@ -21,7 +21,7 @@ from rekindle.engine.queries import workflow_queries
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.results import PlannedRestart, WorkOptions
-from rekindle.presentation import documents, words
+from rekindle.presentation import batch_documents, documents, words
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Job, Workflow
@@ -91,10 +91,10 @@ def restart(
             if dry_run or only_uninitialized:
                 return 0
             return _work_on_ready(session, chosen, slots, as_json, and_work=and_work)
-        confirm(yes, (lambda: documents.restart(found, None)) if as_json else None)
+        confirm(yes, (lambda: batch_documents.restart(found, None)) if as_json else None)
         applied = engine.apply(session, proposal, saving_progress())
         if as_json:
-            json_output.emit(documents.restart(found, applied.rerun))
+            json_output.emit(batch_documents.restart(found, applied.rerun))
         return finish_applied(session, applied, [chosen.id], and_work, slots, as_json)
 
 
@@ -140,7 +140,7 @@ def _names(jobs: Sequence[Job]) -> str:
 
 def _print_unapplied(found: PlannedRestart, as_json: bool, only_uninitialized: bool) -> None:
     if as_json:
-        json_output.emit(documents.restart(found, None))
+        json_output.emit(batch_documents.restart(found, None))
     elif found.proposal is not None:
         click.echo("a dry run: nothing is changed")
     elif only_uninitialized:

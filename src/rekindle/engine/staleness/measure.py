@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -44,10 +44,10 @@ from rekindle.engine.staleness.contents import (
     MtimePath,
     VariableDigests,
 )
-from rekindle.engine.staleness.definitions import AttemptDefinitions, DefinitionComparison
+from rekindle.engine.staleness.declared_files import AttemptMeasure, declared_files
+from rekindle.engine.staleness.definitions import AttemptDefinitions
 from rekindle.engine.staleness.environments import EnvironmentLookups, SharedComparisons
 from rekindle.engine.staleness.implicit_inputs import (
-    FanOutItems,
     JobOutputs,
     fan_out_items,
     job_outputs,
@@ -62,38 +62,6 @@ if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot
 
 NO_PRINTS = FileFingerprints()
-
-
-class _AttemptMeasure(msgspec.Struct):
-    """One attempt, with everything it is compared by."""
-
-    subject: MeasuredAttempt
-    made: DefinitionComparison
-    binding: str  # JSON text: the matrix values now
-    prints: FileFingerprints
-    recorded: bool  # its worker recorded its dependencies
-    paths: tuple[Mapping[str, str], Mapping[str, str]] | None  # paths of inputs and outputs now; None: as recorded
-    code: Mapping[str, str] | None = None  # then: see domain.changes.fingerprints
-    functions: FunctionSet | None = None  # now
-    own: frozenset[str] = frozenset()  # paths of its outputs, if it has inputs too
-    environment: Mapping[EnvironmentLookup, str] = msgspec.field(default_factory=dict)  # then
-    overrides: str | None = None  # JSON text: for the job's next attempt
-    written: tuple[str, ...] = ()  # paths of its outputs, if one lies inside a folder that it reads
-    implicit: tuple[FileContent, ...] = ()  # files that its commands named (those declared are in `prints`)
-    implicit_now: tuple[FileContent, ...] | None = None  # named by its commands now, without digests; None: the same
-    patterns: Mapping[str, str] = msgspec.field(default_factory=dict)  # inputs that are patterns, if `paths` is set
-    fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
-    removed: frozenset[str] = NO_PATHS  # paths of temporary outputs that are not compared
-    alike: int = 0  # measures of the same number differ in their subjects only; 0: in more
-
-    @property
-    def declares(self) -> bool:
-        """Return whether the job declares files now."""
-        return bool(self.made.now.body.inputs or self.made.now.body.outputs)
-
-    def inside(self, path: str) -> tuple[str, ...]:
-        """Return its outputs inside a folder that it reads."""
-        return written_inside(path, self.written) if self.written else ()
 
 
 class _WithoutNeeds(NamedTuple):
@@ -112,7 +80,7 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
     accepted: Mapping[int, int]  # by attempt: the `accept` rerun whose basis it is measured by
     needed: Collection[int]  # the jobs whose results are compared
     named: bool  # whether what other jobs wrote decides which files count
-    _measures: tuple[_AttemptMeasure, ...]
+    _measures: tuple[AttemptMeasure, ...]
     _needs: NeedComparison
     _environment: Mapping[str, str]
     _written: JobOutputs
@@ -139,7 +107,7 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
 
     def _assess_without_needs(
         self,
-        one: _AttemptMeasure,
+        one: AttemptMeasure,
         contents: FileContents,
         variables: VariableDigests,
         comparisons: SharedComparisons,
@@ -185,10 +153,10 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
             found[one.subject.job] = tuple(compared), tuple(left)
         return found
 
-    def _compared(self, one: _AttemptMeasure, was: FileContent) -> bool:
+    def _compared(self, one: AttemptMeasure, was: FileContent) -> bool:
         return self._written.leaves(one.subject.workflow, was)
 
-    def _counting(self, one: _AttemptMeasure) -> Callable[[FileContent], bool]:
+    def _counting(self, one: AttemptMeasure) -> Callable[[FileContent], bool]:
         """Return a predicate: a named file existed and is compared."""
         return lambda was: was.digest != ABSENT and self._compared(one, was)
 
@@ -276,9 +244,9 @@ def measure_subjects(
         prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     removed = removed_paths(archive, subjects)
-    measures: list[_AttemptMeasure] = []
-    different: list[_AttemptMeasure] = []  # the first of each group of alike ones, and all others
-    alike: dict[tuple[Any, ...], _AttemptMeasure] = {}
+    measures: list[AttemptMeasure] = []
+    different: list[AttemptMeasure] = []  # the first of each group of alike ones, and all others
+    alike: dict[tuple[Any, ...], AttemptMeasure] = {}
     lookups = EnvironmentLookups(environment)
     for one in subjects:
         shared = None if whole or one.attempt in prints or one.attempt in removed else definitions.shared_by(one)
@@ -331,7 +299,7 @@ def _measure_attempt(
     code: Mapping[str, str] | None,
     whole: bool,
     removed: frozenset[str],
-) -> _AttemptMeasure:
+) -> AttemptMeasure:
     made = definitions.of(one)
     template = definitions.templates[made.now.template]
     declares = bool(template.inputs or template.outputs)
@@ -364,7 +332,7 @@ def _measure_attempt(
         written = definitions.paths(one, made.now, binding)[1].values()
     inputs = [content.path for content in prints.inputs] if paths is None else paths[0].values()
     written = tuple(written) if any(written_inside(path, written) for path in inputs) else ()
-    return _AttemptMeasure(
+    return AttemptMeasure(
         one,
         made,
         binding,
@@ -383,59 +351,7 @@ def _measure_attempt(
     )
 
 
-class _DeclaredFile(NamedTuple):
-    """A declared file of an attempt: its kind (INPUT or OUTPUT), name, current request and recorded content."""
-
-    kind: ReasonKind
-    name: str
-    wanted: FileRequest
-    was: FileContent | None
-    removed: bool = False  # a temporary output, or within one, that was removed
-
-    def seen(self, contents: FileContents) -> FileContent:
-        """Return the current content; of a removed file, the recorded one."""
-        wanted = self.wanted
-        if self.removed and self.was is not None:
-            return self.was
-        if wanted.pattern is not None or wanted.excluded:
-            return replace(contents.sets[wanted], name=self.name)
-        if wanted.mtime_size is None:
-            return FileContent(self.name, wanted.path, contents.content[wanted.path])
-        return FileContent(self.name, wanted.path, *contents.mtime_paths[wanted.path, wanted.mtime_size])
-
-
-def _declared_files(one: _AttemptMeasure) -> Iterator[_DeclaredFile]:
-    """Yield the declared files of an attempt; with their current paths if these may differ from the recorded ones."""
-    recorded = {ReasonKind.INPUT: one.prints.inputs, ReasonKind.OUTPUT: one.prints.outputs}
-    removed = one.removed
-    for kind, paths in zip(recorded, one.paths or (None, None), strict=True):
-        if paths is None:
-            for was in recorded[kind]:
-                wanted = _file_request(one, kind, was.name, was.path, _recorded_mtime_size(was))
-                yield _DeclaredFile(kind, was.name, wanted, was, bool(removed) and is_within(was.path, removed))
-            continue
-        earlier = {content.name: content for content in recorded[kind]}
-        for name, path in paths.items():
-            known = earlier.get(name)
-            mtime_size = one.made.now.body.by_mtime.get(name) if known is None else _recorded_mtime_size(known)
-            wanted = _file_request(one, kind, name, path, mtime_size)
-            yield _DeclaredFile(kind, name, wanted, known, bool(removed) and is_within(path, removed))
-
-
-def _recorded_mtime_size(was: FileContent) -> int | None:
-    return None if was.by == "content" else 0
-
-
-def _file_request(one: _AttemptMeasure, kind: ReasonKind, name: str, path: str, mtime_size: int | None) -> FileRequest:
-    """Return what to read. A job's own outputs are excluded from folders and patterns that it reads."""
-    if kind is ReasonKind.OUTPUT:
-        return FileRequest(path, mtime_size)
-    if (pattern := one.patterns.get(name)) is not None:
-        return FileRequest(path, mtime_size, pattern, tuple(one.paths[1].values()) if one.paths else ())
-    return FileRequest(path, mtime_size, excluded=one.inside(path) if mtime_size is None else ())
-
-
-def _content_requests(measures: Iterable[_AttemptMeasure]) -> ContentRequests:
+def _content_requests(measures: Iterable[AttemptMeasure]) -> ContentRequests:
     """Collect everything to read, each item once."""
     content: dict[str, None] = {}
     mtime_paths: dict[MtimePath, None] = {}
@@ -454,7 +370,7 @@ def _content_requests(measures: Iterable[_AttemptMeasure]) -> ContentRequests:
                 content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for _, _, wanted, *_ in _declared_files(one):
+        for _, _, wanted, *_ in declared_files(one):
             if wanted.pattern is not None or wanted.excluded:
                 sets[wanted] = None
             elif wanted.mtime_size is None:
@@ -468,7 +384,7 @@ def _compared_input(content: FileContent) -> ComparedPart:
     return ComparedPart(ReasonKind.INPUT, content.name, content.path, implicit=content.implicit)
 
 
-def _compared_definition(one: _AttemptMeasure) -> Iterable[ComparedPart]:
+def _compared_definition(one: AttemptMeasure) -> Iterable[ComparedPart]:
     """Yield the parts of its definition that an attempt was compared by."""
     steps = one.made.now.body.steps
     if any(step.run is not None for step in steps):
@@ -481,7 +397,7 @@ def _compared_definition(one: _AttemptMeasure) -> Iterable[ComparedPart]:
 
 
 def _external_reasons(
-    one: _AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: SharedComparisons
+    one: AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: SharedComparisons
 ) -> list[Reason]:
     """Return the differences in files, code and variables outside the store."""
     reasons: list[Reason] = []
@@ -498,7 +414,7 @@ def _external_reasons(
         if content.name in prints.unstable
     ]
     completed = one.subject.state is State.COMPLETED
-    for file in _declared_files(one):
+    for file in declared_files(one):
         path, was = file.wanted.path, file.was
         if was is None or (file.kind is ReasonKind.OUTPUT and not completed):
             continue
@@ -514,7 +430,7 @@ def _some(reason: Reason | None) -> tuple[Reason, ...]:
     return () if reason is None else (reason,)
 
 
-def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: VariableDigests) -> FileFingerprints:
+def _current_prints(one: AttemptMeasure, contents: FileContents, variables: VariableDigests) -> FileFingerprints:
     """Return the present as a worker would record it."""
     recorded = one.prints is not NO_PRINTS and not one.made.reasons
     names = {*one.prints.env} if recorded else values_used(one.made.now.body).outer
@@ -527,7 +443,7 @@ def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: Var
         else each
         for each in (one.implicit if one.implicit_now is None else one.implicit_now)
     )
-    seen = [(file.kind, file.seen(contents)) for file in _declared_files(one)]
+    seen = [(file.kind, file.seen(contents)) for file in declared_files(one)]
     inputs, outputs = (
         tuple(each for kind, each in seen if kind is wanted) for wanted in (ReasonKind.INPUT, ReasonKind.OUTPUT)
     )
