@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         WorkflowDetails,
         WorkflowStatus,
     )
+    from rekindle.presentation.bundles import ExportedBundle, ImportedBundle
     from rekindle.presentation.cache_values import CachedAttempt, CachePruneReport, CacheVerification
     from rekindle.presentation.comparison_values import (
         AttemptDiff,
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
         WorkflowDiff,
     )
     from rekindle.presentation.forecast_values import Forecast
-    from rekindle.presentation.bundles import ExportedBundle, ImportedBundle
     from rekindle.presentation.row_lists import RowList
     from rekindle.presentation.values import (
         Attempt,
