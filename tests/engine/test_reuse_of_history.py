@@ -15,6 +15,7 @@ from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.resubmit import apply_update, plan_update
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.work import work
+from rekindle.engine.submit.submit import delete_workflow
 from rekindle.spec import load
 
 SWEEP = """
@@ -81,6 +82,20 @@ def test_another_workflow_with_the_same_preparation_reuses_it(sweep):
     assert names == ["train5"]
     assert report.reinstated == 1
     assert live(sweep, "prepare", 2).reused_from == live(sweep, "prepare", 1).id
+
+
+def test_what_was_reused_stays_when_its_workflow_is_deleted(sweep):
+    other = SWEEP.replace("NAME", "other")
+    assert update(sweep, other, 5, file="other.yaml")[1] == ["train5"]
+    prepared = live(sweep, "prepare", 2)
+    assert prepared.reused_from > 0
+    delete_workflow(sweep.session, 1)
+    again = job_queries.attempt(sweep.session, prepared.id)
+    assert (again.state, again.reused_from, again.reused_workflow) == (State.COMPLETED, 0, None)
+    report, names = update(sweep, other, 5, file="other.yaml")
+    assert (names, report.exit_code) == ([], 0)
+    report, names = update(sweep, other, 6, file="other.yaml")
+    assert (names, report.exit_code) == (["train6"], 0)
 
 
 def test_no_reuse_runs_anyway(sweep):

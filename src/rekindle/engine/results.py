@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from rekindle.domain.models import ReuseSource
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import some_names
 from rekindle.domain.verdicts import Status, Verdict, VerdictLevel, status_of, statuses_of, worst_status
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rekindle.domain.changes.revisions import RevisionDiff
     from rekindle.domain.definition import Definition, Resources
     from rekindle.domain.errors import RefusedJob
-    from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, ReuseSource, Runner, Workflow
+    from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, Runner, Workflow
     from rekindle.domain.packing import Shortage
     from rekindle.domain.rerun.plan import Reason, RerunPlan
     from rekindle.domain.rerun.request import How

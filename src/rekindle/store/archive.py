@@ -94,8 +94,8 @@ REPOSITORIES = {
 """The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
 
-_READ_FIRST = ("retention", "temporary_outputs", "verifications")
-"""Repositories that few commands use, and that these read, so that they are imported, before they write."""
+_READ_FIRST = ("retention", "temporary_outputs", "verifications", "forecasts", "manual_attempts")
+"""Repositories that few commands use, and that these import before they write."""
 
 
 class Snapshot:

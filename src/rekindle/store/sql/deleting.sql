@@ -36,6 +36,11 @@ DELETE FROM temporary_output WHERE attempt IN {own_attempts};
 -- name: delete_verifications
 -- The verifications of its attempts.
 DELETE FROM verification WHERE attempt IN {own_attempts};
+
+-- name: forget_reused
+-- Attempts of other workflows that its attempts completed keep that fact, and not the number.
+UPDATE attempt SET reused_from = 0 WHERE reused_from > 0 AND workflow <> :workflow AND reused_from IN {own_attempts};
+
 -- name: delete_cached_outputs
 -- What is recorded of its kept outputs.
 DELETE FROM cached_output WHERE attempt IN {own_attempts};
