@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.states import State
+from rekindle.domain.models import NewAttempt
+from rekindle.domain.states import Cause, State
 from rekindle.engine.rerun import control
 from rekindle.engine.results import WorkOptions
+from rekindle.engine.running.ingest import ingest
+from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
+from rekindle.journal.records import Ended
 from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor, ScriptedOutcome
 
 ONE = "{name: claimed, jobs: {a: {run: 'true'}}}"
@@ -69,3 +73,21 @@ def test_a_job_canceled_after_its_runner_died_stays_canceled(project):
     project.work()
     assert project.states() == {"a": State.CANCELED}
     assert project.attempts("a") == []
+
+
+def test_a_lost_job_that_runs_again_is_waited_for_though_another_ended_with_it(project):
+    below = "c: {run: x, needs: [a]}, report: {run: x, needs: [a, b, c], when: finished}"
+    project.submit(f"{{name: claimed, jobs: {{a: {{run: x}}, b: {{run: x}}, {below}}}}}")
+    with project.session.store.write() as archive:
+        jobs = archive.queue.ready(1, 2)
+        claims = [NewAttempt(one, f"token{one}", job, f"/a/{one}") for one, job in zip((1, 2), jobs, strict=True)]
+        archive.queue.claim(claims, 1, 2.0)
+        lost = '{"runner": 1}'
+        ends = [
+            Ended(attempt=1, token="token1", state=State.CANCELED, ended=9.0, cause=Cause.CANCELED),
+            Ended(attempt=2, token="token2", state=State.FAILED, ended=9.0, cause=Cause.LOST, evidence=lost),
+        ]
+        result = ingest(archive, [], 9.0, lambda _: True, unreported=ends)
+        rerun_lost(archive, result, 9.0, lambda _: True)
+        assert archive.check() == []
+    assert project.states() == {"a": State.CANCELED, "b": State.READY, "c": State.WAITING, "report": State.WAITING}

@@ -14,7 +14,6 @@ from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import PlannedJob, PlannedJobs, Reason, ReasonKind, RerunPlan, RerunRecord, SavedFile
 from rekindle.domain.rerun.plan_json import rolled_back_from_json
 from rekindle.domain.rerun.undo import UndoConflicts
-from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, json_reader
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.derived import CountKey, add_counts, derive_states, has_finish_dependents, reclassify
@@ -38,13 +37,11 @@ from rekindle.store.rows import STATES, next_attempt_of
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import Baseline
+    from rekindle.domain.states import State
 
 SQL = load("reruns")
 
 _SAVED = json_reader(tuple[SavedFile, ...])
-
-_AUTOMATIC = ("retry", "recovery")
-"""Kinds of reruns of jobs that ended in the same transaction: no other job counts them as finished yet."""
 
 
 class Reruns:
@@ -91,11 +88,9 @@ class Reruns:
                 counts[workflow, resource_class, after[job]] -= 1
         add_counts(self._db, counts)
         reclassify(self._db, modified)
-        # A job that runs again by itself was ready before, but a revision may have made it need others since.
-        if kind not in _AUTOMATIC or plan.jobs.total(lambda job: job.after is State.WAITING):
-            planned = plan.jobs.ids
-            if has_finish_dependents(self._db, planned):  # jobs outside the plan may count these as finished
-                derive_states(self._db, planned)
+        planned = plan.jobs.ids
+        if has_finish_dependents(self._db, planned):  # jobs outside the plan may count these as finished
+            derive_states(self._db, planned)
         self._add_events("rerun", rerun, kind, now)
         return rerun
 
