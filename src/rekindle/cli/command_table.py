@@ -119,7 +119,10 @@ COMMANDS = {
     "hold": Entry("rekindle.cli.commands.control:hold", "Keep jobs from starting until they are released."),
     "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
     "prune": Entry("rekindle.cli.commands.prune:prune", "Remove the content of old archived attempts."),
-    "cache": Entry("rekindle.cli.commands.cache:cache", "List, prune and verify the kept outputs of jobs."),
+    "cache": Entry(
+        "rekindle.cli.commands.cache:cache",
+        "Look at, prune and verify the outputs that are kept of jobs with `cache: true`.",
+    ),
     "slurm": Entry("rekindle.cli.commands.slurm:slurm", "Run ready jobs in jobs of Slurm."),
     "serve": Entry("rekindle.cli.commands.serve:serve", "Serve the console and the HTTP API."),
     "mcp": Entry("rekindle.cli.commands.mcp:mcp", "Serve tools for an agent over standard input and output."),
