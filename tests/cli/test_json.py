@@ -99,7 +99,7 @@ def test_failures(still: Shell) -> None:
     (one,) = still("failures", "--json").json["failures"]
     assert set(one) == {
         *("signature", "cause", "type", "message", "count", "jobs"),
-        *("first", "last", "hosts", "example", "partial_outputs", "newest_message", "quarantined"),
+        *("first", "last", "hosts", "example", "partial_outputs", "newest_message", "quarantined", "undecided"),
     }
     assert TIME.fullmatch(one["first"])
     assert [host["count"] for host in one["hosts"]] == [1]

@@ -27,9 +27,11 @@ jobs:
 {more}"""
 
 
-def run(shell: Shell, name: str, *, beta: int = 1, out: str = "x", more: str = "", code: int = 0) -> None:
+def run(
+    shell: Shell, name: str, *, beta: int = 1, out: str = "x", more: str = "", code: int = 0, reuse: bool = True
+) -> None:
     shell.write(SPEC.format(out=out, beta=beta, more=more), "spec.yaml")
-    assert shell("run", "spec.yaml", "--as", name).code == code
+    assert shell("run", "spec.yaml", "--as", name, *(() if reuse else ("--no-reuse",))).code == code
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_a_parameter_and_an_input_explain_all_jobs_below(project: Shell) -> None
 
 def test_another_result_of_the_same_work_is_named(project: Shell) -> None:
     (project.folder / "stamp").write_text("2\n")
-    run(project, "two")
+    run(project, "two", reuse=False)  # else `made` of the first run would be taken
     found = compared(project)
     assert firsts(found) == {"stamp": []}
     assert found["parted"][0]["results"] == ["made"]

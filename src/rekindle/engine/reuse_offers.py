@@ -39,6 +39,9 @@ def find_sources(archive: Snapshot, jobs: Collection[int]) -> dict[int, ReuseSou
 
 
 def among_planned(plan: RerunPlan, sources: Mapping[int, ReuseSource]) -> dict[int, ReuseSource]:
-    """Return those that may complete jobs that a plan resets."""
-    planned = set(plan.jobs.having(lambda job: not job.stays).ids) if sources else set()
-    return {job: source for job, source in sources.items() if job in planned}
+    """Return those that may complete jobs that a plan resets, but for attempts that the plan archives: they complete
+    their own jobs only if the jobs above make the same again."""
+    if not sources:
+        return {}
+    planned = {job.id: job.archives for job in plan.jobs if not job.stays and job.id in sources}
+    return {job: source for job, source in sources.items() if job in planned and source.id not in planned[job]}

@@ -68,11 +68,13 @@ class FailureGroup(Failure, frozen=True):
         example: The newest of them.
         partial_outputs: Outputs that they left incomplete.
         quarantined: The jobs that are in quarantine.
+        undecided: The jobs whose failures wait for a decision, each with what it `waits` for.
     """
 
     example: FailureExample | None
     partial_outputs: list[dict[str, Any]]
     quarantined: list[int]
+    undecided: list[dict[str, Any]]
 
     def _repr_html_(self) -> str:
         from rekindle.presentation import html_views
@@ -197,6 +199,8 @@ class WorkflowStatus(StoredWorkflow, frozen=True):
         statuses: The number of jobs with each status.
         canaries: Groups of jobs whose canaries run first.
         stale_by_needs: Completed jobs that need a job that is not done.
+        by_hand: Jobs that a person recorded as completed.
+        undecided: Failed jobs that wait for a decision, by what they wait for.
         unfit: Jobs that need more than any runner has.
         quarantined: Failed jobs that have a quarantine, also one that has ended.
         element_waits: Why elements of another engine have not started.
@@ -216,6 +220,8 @@ class WorkflowStatus(StoredWorkflow, frozen=True):
     statuses: dict[str, int]
     canaries: list[dict[str, Any]]
     stale_by_needs: int
+    by_hand: int
+    undecided: dict[str, int]
     unfit: list[dict[str, Any]]
     quarantined: list[dict[str, Any]]
     element_waits: list[dict[str, Any]]

@@ -418,6 +418,7 @@ class AttemptDetails(Attempt, frozen=True):
         added: The jobs that these added.
         copying: Bytes `done` and in `whole`, while it copies an earlier attempt's folder.
         saved_outputs: The folder with its outputs, if a rerun saved them.
+        by_hand: Who recorded it as completed, and with which rerun. None: it was executed.
         inputs: The files that it read.
         outputs: The files that it wrote.
         subtasks: The items of its fan-outs.
@@ -429,6 +430,7 @@ class AttemptDetails(Attempt, frozen=True):
     added: list[str]
     copying: dict[str, int] | None
     saved_outputs: str | None
+    by_hand: dict[str, Any] | None
     inputs: list[File]
     outputs: list[File]
     subtasks: list[Subtask]

@@ -19,7 +19,7 @@ from rekindle.presentation import words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from rekindle.domain.pace import Pace
     from rekindle.engine.results import Progress
@@ -179,14 +179,21 @@ def draws_in_place(stream: TextIO) -> bool:
 def _interrupted_afterwards() -> Iterator[None]:
     """Let Ctrl-C interrupt after the block only. A write that is interrupted is in the stream's buffer still, and would
     be written a second time."""
-    import signal  # which lists, whose progress is in this module too, do not import
+    import signal  # lists, whose progress is in this module too, import neither
+    import threading
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    before = signal.getsignal(signal.SIGINT)
+    pressed: list[tuple[int, FrameType | None]] = []
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *args: pressed.append(args))
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            before(*pressed[0])
 
 
 class InPlace:

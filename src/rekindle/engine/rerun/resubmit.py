@@ -334,7 +334,8 @@ def plan_update(
         if same:
             again = rerun.plan(session, requests, request, None, restart.why)
             with session.store.read() as archive:
-                return replace(again, reuses=find_sources(archive, again.plan.jobs.ids))
+                sources = find_sources(archive, again.plan.jobs.ids)
+            return replace(again, reuses=among_planned(again.plan, sources))
         found = plan_resubmit(
             session, definition, lambda _: requests, request, why=restart.why, revise=revise, reuse=True
         )
