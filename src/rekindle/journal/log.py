@@ -73,8 +73,12 @@ class JournalWriter:
         once = os.O_EXCL if exclusive else 0
         try:
             self.fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | once)
-            if durable:
-                _sync_folder(self.path)
+            try:
+                if durable:
+                    _sync_folder(self.path)
+            except OSError:
+                os.close(self.fd)
+                raise
         except FileExistsError:
             raise
         except OSError as error:

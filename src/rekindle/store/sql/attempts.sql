@@ -136,8 +136,8 @@ max(attempt.id) AS newest, json_group_array(attempt.job) AS jobs;
 -- Failed attempts by signature and host: live ones of workflows and jobs that are current, or with `archived` all.
 SELECT {failure_columns} FROM (
     SELECT {failure_counts}
-    FROM workflow JOIN attempt ON attempt.workflow = workflow.id JOIN job ON job.id = attempt.job
-    WHERE attempt.signature IS NOT NULL
+    FROM workflow CROSS JOIN attempt JOIN job ON job.id = attempt.job  -- in this order: by the covering index
+    WHERE attempt.workflow = workflow.id AND attempt.signature IS NOT NULL
         AND (:archived = 1 OR (workflow.archived IS NULL AND attempt.archived_by IS NULL AND job.retired = 0))
     GROUP BY attempt.signature, attempt.host
 ) AS failure JOIN signature ON signature.id = failure.signature ORDER BY signature.id, failure.host;
