@@ -290,7 +290,11 @@ def create_journal(path: str, opened: Opened, *, durable: bool = False) -> Journ
         journal = JournalWriter(path, exclusive=True, durable=durable)
     except FileExistsError:
         return None
-    journal.append(opened)
+    try:
+        journal.append(opened)
+    except JournalError:
+        journal.close()
+        raise
     return journal
 
 
