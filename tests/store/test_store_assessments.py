@@ -80,7 +80,8 @@ WITHOUT_VERSION = {
     "dynamic_actions.set_canceled": "only jobs without an attempt; the change of state that follows raises the version",
     "jobs.cancel": "the same",
     "dynamic_actions.set_retired": "whoever retires jobs calls bump_versions",
-    "reuse.reuse_candidate": "the move to COMPLETED that follows raises the version",
+    "reuse.reinstate": "the move to COMPLETED that follows raises the version",
+    "reuse.complete_by_reuse": "the same",
     "derived.set_class": "what a job may use says nothing about an attempt",
     "upgrading.job_folder": "the same folder, written in another way",
 }

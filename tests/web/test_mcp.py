@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -81,7 +82,8 @@ def talk(folder: Path, about: Callable[[Ask, McpClient], Coroutine[Any, Any, Val
 
             return await about(ask, client)
 
-    return asyncio.run(asyncio.wait_for(run(), 120))
+    with ThreadPoolExecutor(1) as pool:  # the browser of other tests has an event loop in this thread
+        return pool.submit(lambda: asyncio.run(asyncio.wait_for(run(), 120))).result()
 
 
 def test_each_reading_tool_answers_with_the_documents_of_the_command_line(folder: Path) -> None:
