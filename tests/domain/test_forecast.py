@@ -124,7 +124,7 @@ def test_independent_jobs_take_what_list_scheduling_guarantees(seconds: list[flo
 def test_a_slot_more_never_makes_independent_jobs_later(seconds: list[float], slots: int) -> None:
     jobs = [job(one) for one in range(1, len(seconds) + 1)]
     pools = {one: [each, each / 2] for one, each in enumerate(seconds, 1)}
-    fewer, more = predict(jobs, (), pools, slots), predict(jobs, (), pools, slots + 1)
+    fewer, more = (predict(jobs, (), pools, one, steps=MOST_STEPS) for one in (slots, slots + 1))
     assert fewer.end is not None
     assert more.end is not None
     assert more.end.p50 <= fewer.end.p50 + 1e-6
