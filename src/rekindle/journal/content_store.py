@@ -137,7 +137,7 @@ class ContentStore:
             with open(open_file(draft, os.O_WRONLY | os.O_EXCL), "wb") as file:
                 file.write(content)
             self._move(draft, path)
-        except BaseException:
+        except BaseException:  # an interruption too
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft)
             raise
