@@ -131,12 +131,20 @@ def test_an_attempt_that_kept_steps_is_tainted_with_the_one_that_ran_them(shell:
         (("--tainted-by", "99"), 1, "no such attempt: 99"),
         (("--tainted-by", "0"), 64, "--tainted-by"),
         (("--from-file", ""), 64, "is no path of a file"),
+        (("--from-file", "all.csw"), 1, "no attempt has recorded"),
     ],
 )
 def test_wrong_values_are_refused(project: Shell, words: tuple[str, ...], code: int, text: str) -> None:
     refused = project("rerun", *words, "--dry-run")
     assert refused.code == code
     assert text in refused.err
+
+
+def test_a_recorded_file_that_nothing_reads_selects_nothing(project: Shell) -> None:
+    project.write("name: made\njobs: {a: {run: 'echo 1 > made.txt', outputs: {made: made.txt}}}", "made.yaml")
+    assert project("run", "made.yaml").code == 0
+    done = project("rerun", "--from-file", "made.txt", "--dry-run")
+    assert (done.code, done.out) == (0, "nothing selected\n")
 
 
 def test_python_has_the_same(project: Shell) -> None:

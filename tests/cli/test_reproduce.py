@@ -129,7 +129,7 @@ def test_it_runs_in_a_folder_of_its_own_that_is_kept_and_said(project: Shell) ->
     folder = project.folder / "aside"
     assert f"folder {folder}" in done.err
     assert (folder / "project" / "build" / "data.txt").read_text() == FILES["data/raw.csv"] * 2
-    assert "recorded  completed\nnow       completed\nthe end, outputs are the same" in done.out
+    assert "recorded  completed\nnow       completed\nthe end and outputs are the same" in done.out
     assert again(project, "prepare", "--into", "aside").code == 1, "it is not empty"
 
 

@@ -120,6 +120,14 @@ def test_pdb_stops_in_the_first_line_and_where_a_call_raises(debugged: Shell) ->
         assert shown.process.wait(_SECONDS) == 0
 
 
+def test_leaving_the_debugger_is_not_a_return_of_the_function(debugged: Shell) -> None:
+    with terminal(["reproduce", attempt_of(debugged, "call"), "--pdb"]) as shown:
+        shown.shows(r"low = alpha - 10\r\n\(Pdb\) ")
+        shown.type("q")
+        shown.shows("The debugger was left")
+        assert shown.process.wait(_SECONDS) == 0
+
+
 def test_pdb_of_a_python_command_debugs_its_script(debugged: Shell) -> None:
     with terminal(["reproduce", attempt_of(debugged, "script"), "--pdb"]) as shown:
         shown.shows(r"broken.py\(1\)<module>\(\)[^$]*\(Pdb\) ")

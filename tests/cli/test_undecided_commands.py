@@ -36,6 +36,24 @@ def test_a_held_failure_is_shown_as_such_everywhere(shell: Shell) -> None:
     assert "held" not in shell("status").out
 
 
+def test_a_run_says_that_a_failure_is_held_and_what_decides_it(shell: Shell) -> None:
+    shell.write(spec(on_unknown_failure="hold"))
+    lines = (
+        "1 failed job is held: unknown failure\n",
+        "  look: rekindle jobs show 1\n",
+        "  decide: rekindle rerun -i 1 --work    or let it fail: rekindle release -i 1\n",
+    )
+    assert shell("submit", "spec.yaml").code == 0
+    for command in (("work",), ("run", "spec.yaml")):
+        ended = shell(*command)
+        assert ended.code == 2
+        for line in lines:
+            assert line in ended.err, command
+            assert len(line) <= 81
+    assert shell("release", "-i", "1").code == 0
+    assert "held" not in shell("run", "spec.yaml").err
+
+
 def test_the_failed_hook_fires_for_a_held_failure(shell: Shell) -> None:
     held = json.loads(spec(on_unknown_failure="hold"))
     shell.write(json.dumps({**held, "on": {"failed": "echo $REKINDLE_STATE >> hooks"}}))

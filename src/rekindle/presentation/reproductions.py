@@ -69,16 +69,17 @@ def result_lines(found: Reproduction) -> Iterator[str]:
         yield f"now       {_end(now.state.label, '' if now.cause is None else str(now.cause))}"
     yield from (f"{line}" for line in difference_lines(found.compared))
     if found.compared.same:
-        yield f"the end{_compared_parts(found)} the same"
+        yield f"the {_compared_parts(found)} the same"
     if ended.failure is not None and (message := ended.failure.message):
         yield f"error: {one_line(message)}"
 
 
 def _compared_parts(found: Reproduction) -> str:
     was = found.prepared.one.attempt if found.subtask is None else found.subtask[0]
-    parts = ["result"] if was.result is not None else []
+    parts = ["end", "result"] if was.result is not None else ["end"]
     parts += ["outputs"] if any(each.word == "same" for each in found.compared.outputs) else []
-    return f", {' and '.join(parts)} are" if parts else " is"
+    *first, last = parts
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
 def _end(state: str, cause: str) -> str:

@@ -31,14 +31,16 @@ def held_lines(held: Mapping[str, int], workflow: str | None, paint: Paint = str
         yield f"{jobs}{what}    let go: rekindle {way}"
 
 
-def undecided_lines(undecided: Mapping[str, int], paint: Paint = str) -> Iterator[str]:
-    """Yield `3 failed jobs are held: unknown failure; release or rerun` for each thing that failures wait for."""
+def undecided_lines(undecided: Mapping[str, int], paint: Paint = str, *, commands: bool = True) -> Iterator[str]:
+    """Yield `3 failed jobs are held: unknown failure` for each thing that failures wait for, with the commands that
+    decide them if `commands`."""
     for why, number in undecided.items():
         jobs = f"{words.plural(number, 'failed job')} {'is' if number == 1 else 'are'}"
         if why == JUDGE:
             yield f"{jobs} with a judge, who is asked"
         else:
-            yield f"{jobs} {paint('held')}: {words.one_line(why)}    rekindle release ID, or rerun ID"
+            decide = "    rekindle release ID, or rerun ID" if commands else ""
+            yield f"{jobs} {paint('held')}: {words.one_line(why)}{decide}"
 
 
 def spec_note(one: Workflow, spec: SpecState) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from rekindle.web.api import refuse
 from rekindle.web.http_errors import KNOWN
 from rekindle.web.pages import (
     attempts,
+    comparisons,
     failures,
     files,
     graphs,
@@ -51,7 +52,7 @@ def application(
 ) -> Guard:
     """Return the ASGI application. `api`: the routes of the API. `hosts`: see Guard. `runner`: the server's own.
     `modes`: what dialects call the ways to rerun their workflows. `supervisors`: the server's own."""
-    lists = (workflows, workflow, job_actions, graphs, plots, failures, reruns, new_run)
+    lists = (workflows, workflow, job_actions, graphs, plots, failures, reruns, new_run, comparisons)
     for pages in (*lists, jobs, attempts, logs, files):
         pages.add(console)
     runners.add(console, runner)

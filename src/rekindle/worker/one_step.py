@@ -126,19 +126,24 @@ def _call(orders: StepOrders, env: AttemptEnvironment, assignment: Assignment, *
 
 def _debug(function: Callable[..., Any], arguments: dict[str, Any]) -> int:
     """Call a function in the debugger; after an exception, go on in the frame that raised it."""
-    import bdb
     import pdb
 
+    class Debugger(pdb.Pdb):
+        left = False
+
+        def set_quit(self) -> None:
+            self.left = True
+            super().set_quit()
+
+    debugger = Debugger()
     try:
-        value = pdb.Pdb().runcall(function, **arguments)
-    except bdb.BdbQuit:
-        return 0
+        value = debugger.runcall(function, **arguments)
     except Exception as error:  # noqa: BLE001 - the user's function raised it
         traceback.print_exc()
         print("The function raised an exception: post-mortem, `q` quits.", flush=True)
         pdb.post_mortem(error.__traceback__)
         return FAILED
-    print(f"The function returned {value!r}", flush=True)
+    print("The debugger was left." if debugger.left else f"The function returned {value!r}", flush=True)
     return 0
 
 

@@ -26,7 +26,7 @@ from rekindle.cli.output.busy import busy, storing_progress
 from rekindle.cli.output.plans import Names, draw_plan, draw_refused, plan_index
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.revisions import draw_preview
-from rekindle.cli.output.runs import again_line, print_quarantine, print_summary, verdict_exit_code, work_with_progress
+from rekindle.cli.output.runs import again_line, print_quarantine, print_summary, print_undecided, verdict_exit_code, work_with_progress
 from rekindle.cli.sessions import opened_for
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.judging import JUDGE
@@ -35,7 +35,7 @@ from rekindle.domain.rerun.selected import FORBIDDEN
 from rekindle.domain.states import State
 from rekindle.engine.hooks import end_run
 from rekindle.engine.machine import capacity_owner, processors
-from rekindle.engine.queries import job_queries, workflow_queries
+from rekindle.engine.queries import failure_queries, job_queries, workflow_queries
 from rekindle.engine.queries.waits import unfit_in_workflow
 from rekindle.engine.rerun.resubmit import RunOutcome, WorkflowUpdate, apply_update, plan_update, run_outcome
 from rekindle.presentation import batch_documents, documents, revisions, waits, words
@@ -285,6 +285,8 @@ def _show_outcome(
             click.echo(f"or choose: rekindle rerun {scope} -s failed --work", err=True)
     if not (report and report.failed):
         print_quarantine(status)
+        if status.undecided:
+            print_undecided(session, failure_queries.failures(session, str(status.workflow.id)))
     if canceled and not (report and report.canceled):
         click.echo(f"{words.plural(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
         line = f"again: rekindle rerun {scope} -s canceled --work"

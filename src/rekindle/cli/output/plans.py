@@ -198,7 +198,14 @@ def print_nothing(as_json: bool, text: str = "nothing selected") -> None:
 
 
 def finish_applied(
-    session: Session, applied: AppliedRerun, workflows: list[int], and_work: bool, slots: int | None, as_json: bool
+    session: Session,
+    applied: AppliedRerun,
+    workflows: list[int],
+    and_work: bool,
+    slots: int | None,
+    as_json: bool,
+    *,
+    reuse: bool = True,
 ) -> int:
     """Print what was applied, and with `and_work` run the jobs. Return the exit code."""
     if not as_json:
@@ -208,4 +215,5 @@ def finish_applied(
     from rekindle.cli.output.runs import work_with_summary
 
     only = str(workflows[0]) if len(workflows) == 1 else None
-    return work_with_summary(session, WorkOptions(workflow=only, slots=slots), quiet=as_json).exit_code
+    options = WorkOptions(workflow=only, slots=slots, reuse=reuse)
+    return work_with_summary(session, options, quiet=as_json).exit_code

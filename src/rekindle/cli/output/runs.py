@@ -20,6 +20,7 @@ from rekindle.cli.output.progress import (
     PlainDisplay,
     draws_in_place,
 )
+from rekindle.domain.judging import JUDGE
 from rekindle.domain.pace import Pace
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
@@ -29,9 +30,10 @@ from rekindle.engine.results import OrphanCounts, WorkOptions, WorkReport
 from rekindle.engine.running.executor_choice import with_executor
 from rekindle.engine.session import Session
 from rekindle.presentation import attempts, waits, words
-from rekindle.presentation.workflows import held_lines, quarantine_lines
+from rekindle.presentation.workflows import held_lines, quarantine_lines, undecided_lines
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import FailureGroup
     from rekindle.engine.results import OrphanCounts, WorkflowStatus, WorkOptions, WorkReport
     from rekindle.engine.session import Session
 
@@ -123,6 +125,7 @@ def print_summary(session: Session, workflow: str | None, report: WorkReport, go
         click.echo(attempt_tables.failures_table(groups, names, most=_KINDS), err=True)
         for one in workflow_queries.status(session, workflow, specs=False):
             print_quarantine(one)
+        print_undecided(session, groups)
     print_next_steps(session, report, workflow, go_on)
 
 
@@ -147,6 +150,23 @@ def print_quarantine(one: WorkflowStatus) -> None:
     """Print which failed jobs of a workflow are in quarantine, and which quarantines have ended."""
     for line in quarantine_lines(one.quarantined, one.counts.get(State.WAITING, 0)):
         click.echo(line, err=True)
+
+
+def print_undecided(session: Session, groups: Sequence[FailureGroup]) -> None:
+    """Print which of these failures are held for a person, and the commands that show and decide them."""
+    by_reason: dict[str, list[int]] = {}
+    for job, why in failure_queries.undecided(session, groups).items():
+        by_reason.setdefault(why, []).append(job)
+    for line in undecided_lines({why: len(jobs) for why, jobs in by_reason.items()}, terminal.coloured, commands=False):
+        click.echo(line, err=True)
+    if jobs := sorted(job for why, held in by_reason.items() if why != JUDGE for job in held):
+        ids = attempts.id_ranges(jobs)
+        click.echo(f"  look: rekindle jobs show {jobs[0]}", err=True)
+        click.echo(f"  decide: rekindle rerun -i {ids} --work    or let {_it(jobs)} fail: rekindle release -i {ids}", err=True)
+
+
+def _it(jobs: Sequence[int]) -> str:
+    return "it" if len(jobs) == 1 else "them"
 
 
 def inherited_line(found: OrphanCounts) -> str:

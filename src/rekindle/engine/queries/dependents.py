@@ -32,6 +32,13 @@ def _live_jobs(archive: Snapshot, attempts: Sequence[int]) -> list[int]:
     return [found[one].job for one in attempts if one in found and found[one].archived_by is None]
 
 
+def is_recorded(archive: Snapshot, path: str) -> bool:
+    """Return whether any attempt, also an archived one, has read or written a file, or the file has a known digest."""
+    path = posixpath.normpath(path)
+    recorded = archive.fingerprints
+    return bool(recorded.known_files([path]) or recorded.reading(path, archived=True) or recorded.making(path))
+
+
 def consumers(archive: Snapshot, path: str) -> list[int]:
     """Return the jobs whose live attempt read a file: declared, named in a command, in a folder or by a pattern."""
     return _live_jobs(archive, sorted(archive.fingerprints.reading(posixpath.normpath(path), archived=False)))

@@ -221,11 +221,16 @@ def _condition(archive: Snapshot, selection: Selection) -> Predicate:
 
 def _recorded_conditions(archive: Snapshot, selection: Selection) -> Iterator[Predicate]:
     """Yield the conditions on what attempts recorded, as ids."""
-    from rekindle.engine.queries.dependents import consumers, tainted_jobs
+    from rekindle.engine.queries.dependents import consumers, is_recorded, tainted_jobs
 
     if selection.read_files:
-        found = {job for path in selection.read_files for job in consumers(archive, path)}
-        yield Compare("id", Op.IN, tuple(sorted(found)))
+        by_path = {path: consumers(archive, path) for path in selection.read_files}
+        unread = [path for path, jobs in by_path.items() if not jobs]
+        if missing_files := [path for path in unread if not is_recorded(archive, path)]:
+            raise NotFound(
+                f"no attempt has recorded {', '.join(missing_files)}", hint="`rekindle lineage FILE` shows what a file is"
+            )
+        yield Compare("id", Op.IN, tuple(sorted({job for jobs in by_path.values() for job in jobs})))
     if selection.tainted_by:
         known = {one.id for one in archive.attempts.by_id(selection.tainted_by)}
         if missing := [one for one in selection.tainted_by if one not in known]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rekindle.domain.models import Job
+    from rekindle.domain.models import Attempt, Job
     from rekindle.domain.rerun.plan import Reason
     from rekindle.engine.queries.details import Explanations
     from rekindle.engine.queries.job_queries import AdjacentJobs
@@ -111,6 +111,7 @@ def _job(session: Session, query: Query) -> Values:
         "copying": job_queries.copy_progress(session, live) if live is not None else None,
         "facts": [(name, text) for name, text in facts.job_facts(details) if text and name not in _ELSEWHERE],
         "runs": job.state in ACTIVE,
+        "reused": _reused(live),
     }
 
 
@@ -167,6 +168,7 @@ def _attempts(session: Session, query: Query) -> Values:
             {
                 "one": one.attempt,
                 "notes": _notes(one),
+                "reused": _reused(one.attempt),
                 "error": attempt_texts.error(one.attempt),
                 "step": decisive_step(one.attempt),
             }
@@ -192,11 +194,16 @@ def _item_counts(row: AttemptRow) -> str:
     return ", ".join(parts)
 
 
+def _reused(one: Attempt | None) -> str:
+    """Return which attempt completed an attempt without running; "" if it ran."""
+    return attempt_texts.reused(one) if one is not None and one.reused_from is not None else ""
+
+
 def _notes(row: AttemptRow) -> list[str]:
     one, retry = row.attempt, row.retries.get(row.attempt.id)
     notes = [attempt_texts.retry_text(retry)] if retry is not None else []
     notes += [attempt_texts.verdict(one.verdict)] if one.verdict is not None else []
-    notes += [attempt_texts.reused(one)] if one.reused_from is not None else []
+    notes += [f"pruned by prune {one.pruned_by}"] if one.pruned_by is not None else []
     notes += [attempt_texts.builds_on(one)] if one.start_step else []
     notes += ["definition pinned"] if one.pinned_to is not None else []
     notes += [f"modified: {attempt_texts.modifications(one.overrides)}"] if one.overrides is not None else []

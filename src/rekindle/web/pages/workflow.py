@@ -77,6 +77,7 @@ def _page(session: Session, query: Query) -> Values:
         "states": [state.label for state in State],
         "given": given,
         "narrowed": bool(words),
+        "unfinished": any(workflow.counts.get(state) for state in State if state not in ENDED),
         "groups": groups,
         "grouped": bool(query.get("groups")) or (groups <= MOST_OPEN and sum(workflow.counts.values()) <= MOST_JOBS),
         "to_groups": address(f"/workflows/{workflow.id}", [*words, ("groups", 1)]),
