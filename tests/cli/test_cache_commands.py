@@ -94,7 +94,7 @@ def test_verify_names_poisoned_contents_and_sets_them_aside(swept: Shell) -> Non
     assert f"the cached content {digest} has changed on the disk" in checked.out
     done = swept("cache", "verify")
     assert done.code == 1
-    assert f"{digest} has changed on the disk, and was set aside: attempt " in done.out
+    assert f"{digest[:10]} has changed on the disk, and was set aside: attempt " in done.out
     assert (swept.folder / ".rekindle" / "cache" / "poisoned" / digest).exists()
     again = swept("cache", "verify", "--json")
     assert again.code == 0

@@ -132,8 +132,7 @@ def then_work_options(command: Command) -> Command:
             click.option(
                 "--no-reuse",
                 is_flag=True,
-                help="With --work: run every job, also where an earlier attempt could complete it. Selected jobs always "
-                "run.",
+                help="With --work: also run jobs below the selected ones that an earlier attempt could complete.",
             ),
         )
     ):

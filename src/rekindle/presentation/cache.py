@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.texts.quantities import format_size
-from rekindle.presentation import words
+from rekindle.presentation import reasons, words
 from rekindle.presentation.documents import iso
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def verification_document(found: CacheVerification) -> dict[str, Any]:
 def verification_lines(found: CacheVerification) -> Iterator[str]:
     """Yield what a reading of the content store found."""
     for one in found.poisoned:
-        yield f"{one.digest} has changed on the disk, and was set aside{_of(one.attempts)}"
+        yield f"{reasons.short_digest(one.digest)} has changed on the disk, and was set aside{_of(one.attempts)}"
     if found.incomplete:
         yield f"not in the cache any more, because contents are missing{_of(found.incomplete)}"
     read = f"{words.plural(found.contents, 'content')}, {format_size(found.bytes)}"

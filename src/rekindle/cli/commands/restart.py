@@ -100,9 +100,7 @@ def restart(
         return finish_applied(session, applied, [chosen.id], and_work, slots, as_json, reuse=not no_reuse)
 
 
-def _work_on_ready(
-    session: Session, workflow: Workflow, options: WorkOptions, as_json: bool, *, and_work: bool
-) -> int:
+def _work_on_ready(session: Session, workflow: Workflow, options: WorkOptions, as_json: bool, *, and_work: bool) -> int:
     """Unless a runner is alive, run the ready jobs with `and_work`, else print the command that runs them."""
     (status,) = workflow_queries.status(session, str(workflow.id))
     ready = 0 if status.runners else status.counts.get(State.READY, 0) - sum(status.held.values())

@@ -26,7 +26,14 @@ from rekindle.cli.output.busy import busy, storing_progress
 from rekindle.cli.output.plans import Names, draw_plan, draw_refused, plan_index
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.revisions import draw_preview
-from rekindle.cli.output.runs import again_line, print_quarantine, print_summary, print_undecided, verdict_exit_code, work_with_progress
+from rekindle.cli.output.runs import (
+    again_line,
+    print_quarantine,
+    print_summary,
+    print_undecided,
+    verdict_exit_code,
+    work_with_progress,
+)
 from rekindle.cli.sessions import opened_for
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.judging import JUDGE

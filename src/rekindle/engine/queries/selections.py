@@ -227,9 +227,8 @@ def _recorded_conditions(archive: Snapshot, selection: Selection) -> Iterator[Pr
         by_path = {path: consumers(archive, path) for path in selection.read_files}
         unread = [path for path, jobs in by_path.items() if not jobs]
         if missing_files := [path for path in unread if not is_recorded(archive, path)]:
-            raise NotFound(
-                f"no attempt has recorded {', '.join(missing_files)}", hint="`rekindle lineage FILE` shows what a file is"
-            )
+            why = f"no attempt has recorded {', '.join(missing_files)}"
+            raise NotFound(why, hint="`rekindle lineage FILE` shows where a file comes from")
         yield Compare("id", Op.IN, tuple(sorted({job for jobs in by_path.values() for job in jobs})))
     if selection.tainted_by:
         known = {one.id for one in archive.attempts.by_id(selection.tainted_by)}
