@@ -116,36 +116,23 @@ def plan_options(command: Command) -> Command:
     return outlives_reader(command)
 
 
-_no_reuse_option = click.option(
-    "--no-reuse", is_flag=True, help="Run every job, also where an earlier attempt could complete it."
-)
-
-
 def then_work_options(command: Command) -> Command:
-    """Add `and_work`, `slots` and `no_reuse` to a command that can run the jobs that it made ready. See
-    `check_then_work`."""
+    """Add `and_work` and `slots` to a command that can run the jobs that it made ready. See `check_then_work`."""
     slots = click.IntRange(min=1)
     for decorate in reversed(
         (
             click.option("--work", "and_work", is_flag=True, help="Run the jobs at once."),
             click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="With --work: run N jobs at once."),
-            click.option(
-                "--no-reuse",
-                is_flag=True,
-                help="With --work: also run jobs below the selected ones that an earlier attempt could complete.",
-            ),
         )
     ):
         command = decorate(command)
     return outlives_reader(command)
 
 
-def check_then_work(and_work: bool, slots: int | None, *, no_reuse: bool = False) -> None:
-    """Raise UsageError for -j or --no-reuse without --work."""
+def check_then_work(and_work: bool, slots: int | None) -> None:
+    """Raise UsageError for -j without --work."""
     if slots is not None and not and_work:
         raise UsageError("-j needs --work", hint="add --work, or leave -j out")
-    if no_reuse and not and_work:
-        raise UsageError("--no-reuse needs --work", hint="add --work, or run the jobs with: rekindle work --no-reuse")
 
 
 _CAPACITY_NAMES = (
@@ -158,6 +145,11 @@ _retries_option = click.option(
     type=click.IntRange(min=0),
     metavar="N",
     help="Let `retry:` policies make N retries in this run, of all jobs together; then failed jobs stay failed.",
+)
+
+
+no_reuse_option = click.option(
+    "--no-reuse", is_flag=True, help="Run every job, also where an earlier attempt could complete it."
 )
 
 
@@ -215,7 +207,7 @@ def capacity_options(command: Command) -> Command:
                 "--licence", multiple=True, metavar="NAME=N", help="Number of licences for all running jobs together."
             ),
             _retries_option,
-            _no_reuse_option,
+            no_reuse_option,
         )
     ):
         decorated = decorate(decorated)

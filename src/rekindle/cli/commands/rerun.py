@@ -57,7 +57,6 @@ class RerunFlags(msgspec.Struct, frozen=True):
     yes: bool
     and_work: bool
     slots: int | None
-    no_reuse: bool
     verbose: bool
     as_json: bool
 
@@ -117,7 +116,7 @@ def rerun(
     """
     selection = required_selection(flags, "rerun")
     options = RerunFlags(**more)
-    check_then_work(options.and_work, options.slots, no_reuse=options.no_reuse)
+    check_then_work(options.and_work, options.slots)
     _check_submit(options.spec, options.param, options.save_plan, revise=options.revise)
     if not reattach:
         return _rerun(flags, selection, fan_out.how(how), options)
@@ -243,8 +242,7 @@ def _report_and_work(
     if options.as_json and not measures:
         _emit_plan(proposal, applied)
     workflows = workflows_of(session, applied.plan.jobs.ids) if options.and_work else []
-    how_to_work = (options.and_work, options.slots, options.as_json)
-    code = finish_applied(session, applied, workflows, *how_to_work, reuse=not options.no_reuse)
+    code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
         from rekindle.cli.commands.failures import draw_flaky
         from rekindle.engine.queries.flaky_queries import flaky_jobs_with_rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.options import check_then_work, json_option, plan_options, then_work_options
+from rekindle.cli.options import check_then_work, json_option, no_reuse_option, plan_options, then_work_options
 from rekindle.cli.output import json_output
 from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, plan_index
 from rekindle.cli.output.progress import reading_progress, saving_progress
@@ -37,6 +37,7 @@ _NAMED = 5
 @click.option("--cancel-running", is_flag=True, help="Cancel running jobs below a job that runs again.")
 @plan_options
 @then_work_options
+@no_reuse_option
 @json_option
 def restart(
     key: str | None,
@@ -66,7 +67,9 @@ def restart(
     """
     if key is not None and workflow is not None and key != workflow:
         raise UsageError(f"two workflows are named: {key!r} and -w {workflow!r}", hint="name one workflow")
-    check_then_work(and_work, slots, no_reuse=no_reuse)
+    check_then_work(and_work, slots)
+    if no_reuse and not and_work:
+        raise UsageError("--no-reuse needs --work", hint="add --work, or run the jobs with: rekindle work --no-reuse")
     with reconciled() as session:
         chosen = _chosen(session, key or workflow, and_work=and_work)
         try:
