@@ -68,7 +68,7 @@ def test_where_two_workflows_part_is_linked_and_shown(reused: ServedProject, vis
     page.get_by_role("link", name="Compare…").click()
     page.get_by_role("combobox", name="Compare with").select_option("1")
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_role("row", name="make")).to_contain_text("params.alpha")
+    expect(page.get_by_role("row", name="make")).to_contain_text("parameter alpha changed: 2 -> 1")
     assert visitor.serious() == []
     page.get_by_role("row", name="make").get_by_role("link", name="diff").click()
     expect(page.get_by_role("heading", name="What differs between two attempts")).to_be_visible()
