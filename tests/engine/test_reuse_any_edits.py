@@ -145,7 +145,6 @@ class Played:
                     each.digest for each in prints[source.id].outputs
                 ]
 
-
     def check_flipped(self) -> None:
         """Check that each flipped bit is found where it is still in use, and then is not there any more."""
         there = {
