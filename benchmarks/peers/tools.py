@@ -128,7 +128,7 @@ class _Measured:
                 try:
                     self._once(peer)
                 except (Unavailable, CommandFailed) as error:
-                    self.reasons[peer.name] = str(error).splitlines()[-1][-160:]
+                    self.reasons[peer.name] = str(error).strip().splitlines()[-1][-160:]
                     self._samples.taken.pop(peer.name, None)
                     self.seconds.pop(peer.name, None)
                 else:

@@ -253,13 +253,14 @@ def _snakemake_checks(folder: Path, count: int, _: ExitStack) -> Run:
 
 
 def _snakemake_reuse(folder: Path, count: int, _: ExitStack) -> Run:
-    # …/caching.html: only for rules with `cache: True`, whose outputs are kept by the hash of what they depend on
-    rule = 'output: "out/{i}"\n    params: a=config["a"]\n    cache: True'
-    _snakefile(folder, count, rule, _reuse_line("{params.a}", "{wildcards.i}"))
+    # …/caching.html: outputs are kept by a hash of parameters, inputs and code. Wildcards are not in it, so that `i` is a
+    # parameter too; and names of values in the configuration have two letters at least.
+    rule = 'output: "out/{i}"\n    params: a=config["value"], i="{i}"\n    cache: True'
+    _snakefile(folder, count, rule, _reuse_line("{params.a}", "{params.i}"))
     (folder / "cache").mkdir()
     words = [program("snakemake"), "--cores", "2", "--quiet", "all", "--cache", "--config"]
     variables = {"SNAKEMAKE_OUTPUT_CACHE": str(folder / "cache")}
-    return _set_back("Snakemake", folder, count, lambda a: command([*words, f"a={a}"], folder, variables=variables))
+    return _set_back("Snakemake", folder, count, lambda a: command([*words, f"value={a}"], folder, variables=variables))
 
 
 def _snakefile(folder: Path, count: int, files: str, line: str) -> None:
@@ -416,5 +417,5 @@ CHECKS = (
 REUSE = (
     Peer(OURS, "", _rekindle_reuse),
     Peer("DVC repro, run cache", "dvc", _dvc_reuse, slow=True),
-    Peer("Snakemake --cache", "snakemake", _snakemake_reuse, slow=True),
+    Peer("Snakemake --cache", "snakemake", _snakemake_reuse, note="links to its cache", slow=True),
 )
