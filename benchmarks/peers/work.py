@@ -253,7 +253,7 @@ def _snakemake_checks(folder: Path, count: int, _: ExitStack) -> Run:
 
 
 def _snakemake_reuse(folder: Path, count: int, _: ExitStack) -> Run:
-    # …/caching.html: outputs are kept by a hash of parameters, inputs and code. Wildcards are not in it, so that `i` is a
+    # …/caching.html: outputs are kept by a hash of parameters, inputs and code. Wildcards are not in it, so `i` is a
     # parameter too; and names of values in the configuration have two letters at least.
     rule = 'output: "out/{i}"\n    params: a=config["value"], i="{i}"\n    cache: True'
     _snakefile(folder, count, rule, _reuse_line("{params.a}", "{params.i}"))
