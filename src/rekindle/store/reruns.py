@@ -217,8 +217,13 @@ class Reruns:
         later: dict[str, list[int]] = {}
         for _, name, newer in self._db.rows(SQL["later_reruns"], rerun=rerun):
             later.setdefault(name, []).append(newer)
-        started = [name for _, name in self._db.rows(SQL["started_since"], rerun=rerun)]
-        return UndoConflicts(started, later, dict(self._db.rows(SQL["canceled_by"], rerun=rerun)))
+        live = self._db.rows(SQL["started_since"], rerun=rerun)
+        return UndoConflicts(
+            [name for _, name, source in live if source is None],
+            later,
+            dict(self._db.rows(SQL["canceled_by"], rerun=rerun)),
+            {name: source for _, name, source in live if source is not None},
+        )
 
     def undo(self, rerun: int, now: float) -> None:
         """Restore the pointers of the jobs of a rerun and make their attempts live again; derive the unmet counts and

@@ -89,7 +89,10 @@ def forecast_store(session: Session, options: ForecastOptions) -> StoreForecast:
         others = sum(count for number, (_, count) in open_workflows.items() if number not in workflows)
         path = None
         if chosen is not None and not expected_to_run(given)[0]:
-            attempts = archive.statistics.attempts_in_time(chosen.id)
+            ran = archive.statistics.attempts_in_time(chosen.id)
+            attempts = sorted(
+                [*ran, *archive.statistics.completed_otherwise(chosen.id)], key=lambda one: (one.started, one.id)
+            )
             path = PastPath(chosen, realised_path(attempts, lambda job: archive.jobs.parents([job]).get(job, ())))
     found = forecast(given)
     with session.store.read() as archive:

@@ -269,12 +269,13 @@ FROM rerun_job JOIN job ON job.id = rerun_job.job
 WHERE rerun_job.rerun = :rerun AND rerun_job.saved IS NOT NULL ORDER BY rerun_job.job;
 
 -- name: started_since
--- The jobs of a rerun that have started since, and those that have used an attempt that it recorded.
-SELECT job.id, job.name FROM rerun_job JOIN job ON job.id = rerun_job.job JOIN attempt ON attempt.id = job.attempt
+-- The jobs of a rerun that have started since, and those that have used an attempt that it recorded. `reused_from`: the
+-- attempt that has completed one without running.
+SELECT job.id, job.name, attempt.reused_from FROM rerun_job JOIN job ON job.id = rerun_job.job JOIN attempt ON attempt.id = job.attempt
 WHERE rerun_job.rerun = :rerun AND (rerun_job.attempt IS NULL OR job.attempt <> rerun_job.attempt)
     AND (attempt.completed_by IS NULL OR attempt.completed_by <> :rerun)
 UNION
-SELECT job.id, job.name FROM attempt AS made JOIN edge ON edge.parent = made.job JOIN job ON job.id = edge.child
+SELECT job.id, job.name, attempt.reused_from FROM attempt AS made JOIN edge ON edge.parent = made.job JOIN job ON job.id = edge.child
     JOIN attempt ON attempt.id = job.attempt
     JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'needed'
 WHERE made.completed_by = :rerun AND (attempt.completed_by IS NULL OR attempt.completed_by <> :rerun)

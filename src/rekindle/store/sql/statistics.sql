@@ -79,6 +79,18 @@ FROM attempt JOIN job ON job.id = attempt.job JOIN template ON template.id = att
 WHERE job.workflow = :workflow AND attempt.started IS NOT NULL
 ORDER BY attempt.started, attempt.id;
 
+-- name: completed_otherwise
+-- The live attempts of a workflow that were completed without running: with the times of the attempt that they stand
+-- for, or when a person recorded them.
+SELECT attempt.id, attempt.job, job.name, template.name AS template, attempt.number, attempt.state, attempt.cause,
+    source.host, source.worker, COALESCE(source.started, attempt.ended) AS started,
+    COALESCE(source.ended, attempt.ended) AS ended, source.max_rss_bytes, FALSE AS archived
+FROM job JOIN attempt ON attempt.id = job.attempt JOIN template ON template.id = attempt.template
+    LEFT JOIN attempt AS source ON source.id = attempt.reused_from
+        AND source.started IS NOT NULL AND source.ended IS NOT NULL
+WHERE job.workflow = :workflow AND attempt.started IS NULL AND attempt.state = 4
+ORDER BY 10, attempt.id;
+
 -- name: has_removed_outputs
 -- Whether any temporary output of the store was removed, or is to be.
 SELECT 1 FROM temporary_output LIMIT 1;
