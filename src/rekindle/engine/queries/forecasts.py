@@ -68,7 +68,7 @@ def forecast_store(session: Session, options: ForecastOptions) -> StoreForecast:
         every = {number: name for number, (name, _) in open_workflows.items()}
         workflows = every if chosen is None else {chosen.id: chosen.name}
         jobs = archive.forecasts.jobs(workflows)
-        needs = archive.forecasts.needs(workflows)
+        needs = archive.forecasts.needs(workflows, {job.id for job in jobs})
         alive = [] if options.slots is not None else live_and_dead_runners(archive, now)[0]
         places = [
             Place(one.slots, capacity_of(one.offer), one.offer.workflow, one.id)

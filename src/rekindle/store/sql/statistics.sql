@@ -56,7 +56,7 @@ SELECT id, template FROM job WHERE id IN @jobs;
 -- The same for all jobs that have these templates now, by template.
 SELECT job.template, attempt.ended - attempt.started FROM job JOIN attempt ON attempt.job = job.id
 WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
-    AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
+    AND job.attempts > 0 AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
 
 -- name: step_durations
 -- How long the completed steps of the attempts of jobs took, by job and name.
@@ -68,7 +68,7 @@ WHERE attempt.job IN @jobs AND step.state = 4 AND step.kept_from IS NULL AND ste
 SELECT job.template, step.name, step.ended - step.started
 FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
 WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
-    AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
+    AND job.attempts > 0 AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
 
 -- name: attempts_in_time
 -- When and where the attempts of a workflow ran, and how they ended, live and archived, by their start.
