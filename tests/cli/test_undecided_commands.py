@@ -41,7 +41,7 @@ def test_a_run_says_that_a_failure_is_held_and_what_decides_it(shell: Shell) -> 
     lines = (
         "1 failed job is held: unknown failure\n",
         "  look: rekindle jobs show 1\n",
-        "  decide: rekindle rerun -i 1 --work    or let it fail: rekindle release -i 1\n",
+        "  let go: rekindle release -i 1    again: rekindle rerun -i 1 --work\n",
     )
     assert shell("submit", "spec.yaml").code == 0
     for command in (("work",), ("run", "spec.yaml")):

@@ -34,8 +34,8 @@ _OPTIONS = (
         type=click.Choice(["all", "changed", "none"]),
         default="all",
         show_default=True,
-        help="Rerun all downstream jobs, only changed ones (an earlier attempt completes the others), or none (completed "
-        "ones become stale).",
+        help="Rerun all downstream jobs, only changed ones (earlier attempts complete the others), or none "
+        "(completed ones become stale).",
     ),
     click.option(
         "--definition",

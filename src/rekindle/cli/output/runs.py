@@ -162,8 +162,7 @@ def print_undecided(session: Session, groups: Sequence[FailureGroup]) -> None:
     if jobs := sorted(job for why, held in by_reason.items() if why != JUDGE for job in held):
         ids = attempts.id_ranges(jobs)
         click.echo(f"  look: rekindle jobs show {jobs[0]}", err=True)
-        fail = f"or let {'it' if len(jobs) == 1 else 'them'} fail: rekindle release -i {ids}"
-        click.echo(f"  decide: rekindle rerun -i {ids} --work    {fail}", err=True)
+        click.echo(f"  let go: rekindle release -i {ids}    again: rekindle rerun -i {ids} --work", err=True)
 
 
 def inherited_line(found: OrphanCounts) -> str:
