@@ -129,10 +129,12 @@ def then_work_options(command: Command) -> Command:
     return outlives_reader(command)
 
 
-def check_then_work(and_work: bool, slots: int | None) -> None:
-    """Raise UsageError for -j without --work."""
+def check_then_work(and_work: bool, slots: int | None, *, no_reuse: bool = False) -> None:
+    """Raise UsageError for -j or --no-reuse without --work."""
     if slots is not None and not and_work:
         raise UsageError("-j needs --work", hint="add --work, or leave -j out")
+    if no_reuse and not and_work:
+        raise UsageError("--no-reuse needs --work", hint="add --work, or run the jobs with: rekindle work --no-reuse")
 
 
 _CAPACITY_NAMES = (

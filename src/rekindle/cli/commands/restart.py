@@ -67,9 +67,7 @@ def restart(
     """
     if key is not None and workflow is not None and key != workflow:
         raise UsageError(f"two workflows are named: {key!r} and -w {workflow!r}", hint="name one workflow")
-    check_then_work(and_work, slots)
-    if no_reuse and not and_work:
-        raise UsageError("--no-reuse needs --work", hint="add --work, or run the jobs with: rekindle work --no-reuse")
+    check_then_work(and_work, slots, no_reuse=no_reuse)
     with reconciled() as session:
         chosen = _chosen(session, key or workflow, and_work=and_work)
         try:
@@ -94,8 +92,7 @@ def restart(
             _print_unapplied(found, as_json, only_uninitialized)
             if dry_run or only_uninitialized:
                 return 0
-            options = WorkOptions(str(chosen.id), slots=slots, reuse=not no_reuse)
-            return _work_on_ready(session, chosen, options, as_json, and_work=and_work)
+            return _work_on_ready(session, chosen, slots, as_json, and_work=and_work, reuse=not no_reuse)
         confirm(yes, (lambda: batch_documents.restart(found, None)) if as_json else None)
         applied = engine.apply(session, proposal, saving_progress())
         if as_json:
@@ -103,11 +100,14 @@ def restart(
         return finish_applied(session, applied, [chosen.id], and_work, slots, as_json, reuse=not no_reuse)
 
 
-def _work_on_ready(session: Session, workflow: Workflow, options: WorkOptions, as_json: bool, *, and_work: bool) -> int:
+def _work_on_ready(
+    session: Session, workflow: Workflow, slots: int | None, as_json: bool, *, and_work: bool, reuse: bool
+) -> int:
     """Unless a runner is alive, run the ready jobs with `and_work`, else print the command that runs them."""
     (status,) = workflow_queries.status(session, str(workflow.id))
     ready = 0 if status.runners else status.counts.get(State.READY, 0) - sum(status.held.values())
     if ready and and_work:
+        options = WorkOptions(str(workflow.id), slots=slots, reuse=reuse)
         return work_with_summary(session, options, quiet=as_json).exit_code
     if ready and not as_json:
         click.echo(f"{ready:,} ready: rekindle work -w {workflow.id}")
