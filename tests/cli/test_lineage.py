@@ -131,7 +131,6 @@ def test_an_attempt_that_kept_steps_is_tainted_with_the_one_that_ran_them(shell:
         (("--tainted-by", "99"), 1, "no such attempt: 99"),
         (("--tainted-by", "0"), 64, "--tainted-by"),
         (("--from-file", ""), 64, "is no path of a file"),
-        (("--from-file", "all.csw"), 1, "no attempt has recorded"),
     ],
 )
 def test_wrong_values_are_refused(project: Shell, words: tuple[str, ...], code: int, text: str) -> None:
@@ -140,11 +139,18 @@ def test_wrong_values_are_refused(project: Shell, words: tuple[str, ...], code: 
     assert text in refused.err
 
 
+def test_a_file_that_no_attempt_knows_selects_nothing_and_is_named(project: Shell) -> None:
+    done = project("rerun", "--from-file", "all.csw", "--dry-run")
+    assert (done.code, done.out) == (0, "nothing selected\n")
+    assert "no attempt has recorded" in done.err
+    assert "all.csw" in done.err
+
+
 def test_a_recorded_file_that_nothing_reads_selects_nothing(project: Shell) -> None:
     project.write("name: made\njobs: {a: {run: 'echo 1 > made.txt', outputs: {made: made.txt}}}", "made.yaml")
     assert project("run", "made.yaml").code == 0
     done = project("rerun", "--from-file", "made.txt", "--dry-run")
-    assert (done.code, done.out) == (0, "nothing selected\n")
+    assert (done.code, done.out, done.err) == (0, "nothing selected\n", "")
 
 
 def test_python_has_the_same(project: Shell) -> None:

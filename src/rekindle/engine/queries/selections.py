@@ -191,7 +191,7 @@ def resolve_selection(session: Session, selection: Selection, progress: ReadProg
 def select_in(archive: Snapshot, selection: Selection, note: Callable[[str], None] | None = None) -> list[int]:
     """Return the ids of the jobs that a selection matches, within a transaction. Staleness is not evaluated."""
     workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
-    where = _condition(archive, selection)
+    where = _condition(archive, selection, note)
     if not selection.jobs:
         return archive.jobs.select(where, workflow)
     keep = set(named_jobs(archive, selection.jobs, workflow, note))
@@ -205,8 +205,9 @@ def select_in(archive: Snapshot, selection: Selection, note: Callable[[str], Non
     return [job for job in archive.jobs.select(where, workflow) if job in keep]
 
 
-def _condition(archive: Snapshot, selection: Selection) -> Predicate:
-    """Return the condition of a selection, with what the store says of its signature, files and attempts."""
+def _condition(archive: Snapshot, selection: Selection, note: Callable[[str], None] | None = None) -> Predicate:
+    """Return the condition of a selection, with what the store says of its signature, files and attempts. `note`: gets
+    the files that no attempt has recorded."""
     parts: list[Predicate] = []
     if selection.signature is not None:
         digest = archive.attempts.signature(selection.signature)
@@ -215,20 +216,22 @@ def _condition(archive: Snapshot, selection: Selection) -> Predicate:
             raise NotFound(why, hint="`rekindle failures` lists them")
         parts.append(Compare("signature", Op.EQ, digest))
     if selection.read_files or selection.tainted_by:
-        parts += _recorded_conditions(archive, selection)
+        parts += _recorded_conditions(archive, selection, note)
     return AllOf((selection.where, *parts)) if parts else selection.where
 
 
-def _recorded_conditions(archive: Snapshot, selection: Selection) -> Iterator[Predicate]:
+def _recorded_conditions(
+    archive: Snapshot, selection: Selection, note: Callable[[str], None] | None
+) -> Iterator[Predicate]:
     """Yield the conditions on what attempts recorded, as ids."""
     from rekindle.engine.queries.dependents import consumers, is_recorded, tainted_jobs
 
     if selection.read_files:
         by_path = {path: consumers(archive, path) for path in selection.read_files}
-        unread = [path for path, jobs in by_path.items() if not jobs]
-        if missing_files := [path for path in unread if not is_recorded(archive, path)]:
-            why = f"no attempt has recorded {', '.join(missing_files)}"
-            raise NotFound(why, hint="`rekindle lineage FILE` shows where a file comes from")
+        if note is not None:
+            for path, jobs in by_path.items():
+                if not jobs and not is_recorded(archive, path):
+                    note(f"no attempt has recorded {path}: `rekindle lineage FILE` shows where a file comes from")
         yield Compare("id", Op.IN, tuple(sorted({job for jobs in by_path.values() for job in jobs})))
     if selection.tainted_by:
         known = {one.id for one in archive.attempts.by_id(selection.tainted_by)}
