@@ -43,9 +43,9 @@ cluster-demo: ## the same sweep on a Slurm and a PostgreSQL that it starts and s
 	@scripts/debian-packages
 	@$(PY) demo/cluster.py
 
-bench: ## what it costs, beside xargs and others (ROW="commands calls", PEERS=1 for other systems, ARGS=--quick)
+bench: ## what it costs, beside xargs and others (ROW="commands calls", ARGS=--quick, PEERS=1 for other systems, PEERS="dvc snakemake" for some)
 	@scripts/setup dev
-	@[ -z "$(PEERS)" ] || scripts/peers
+	@[ -z "$(PEERS)" ] || scripts/peers $(filter-out 1,$(PEERS))
 	@$(PY) -m benchmarks $(ROW) $(if $(PEERS),--peers) $(ARGS)
 
 bench-table: ## publish the newest complete results of `make bench`, and write the page of measurements

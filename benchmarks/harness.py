@@ -267,12 +267,17 @@ class Progress:
 
     def step(self, name: str) -> None:
         """Show that an operation begins."""
+        if sys.stderr.isatty() or time.monotonic() - self.shown >= self.EVERY:
+            self.show(name)
+
+    def show(self, name: str) -> None:
+        """Show that an operation begins which may take long."""
         line = "bench: " + ", ".join(filter(None, (self.row, self.round, name)))
         if sys.stderr.isatty():
             print(f"\r\033[K{line[:100]}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self.shown >= self.EVERY:
+        else:
             print(line, file=sys.stderr, flush=True)
-            self.shown = time.monotonic()
+        self.shown = time.monotonic()
 
     def clear(self) -> None:
         """Remove the line, so that results can be printed."""

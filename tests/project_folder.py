@@ -21,7 +21,7 @@ from forked_commands import COMMAND, ForkedCommand, can_fork
 from rekindle.cli.main import main
 from rekindle.store.opening import open_store
 
-WAIT_SECONDS = 60.0  # the longest wait for a condition
+WAIT_SECONDS = 120.0  # the longest wait for a condition
 READS = [("jobs", "list"), ("attempts", "list"), ("attempts", "show"), ("events", "list"), ("status",)]
 """Commands that `Project.ask` runs in this process, which takes a twentieth of the processor time: tests repeat them
 until a condition holds."""

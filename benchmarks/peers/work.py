@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchmarks.commands import command
-from benchmarks.harness import Sample
+from benchmarks.harness import CommandFailed, Sample, progress
 from benchmarks.peers import scripts
 from benchmarks.peers.tools import Peer, program
 from benchmarks.projects import JOBS_FAILED, MODULE, REKINDLE
@@ -66,7 +66,7 @@ def _rekindle_reuse(folder: Path, count: int, _: ExitStack) -> Run:
         "jobs": {
             "job": {
                 "matrix": {"i": {"range": [0, count]}},
-                "run": "echo ${params.a} ${matrix.i} > out/${matrix.i}",
+                "run": _reuse_line("${params.a}", "${matrix.i}"),
                 "outputs": {"out": "out/${matrix.i}"},
             }
         },
@@ -74,9 +74,32 @@ def _rekindle_reuse(folder: Path, count: int, _: ExitStack) -> Run:
     (folder / "out").mkdir()
     (folder / "spec.json").write_text(json.dumps(spec))
     words = [str(REKINDLE), "run", "spec.json", "-j", "2", "--yes"]
-    command(words, folder)
-    command([*words, "--param", "a=2"], folder)
-    return lambda: command(words, folder)
+    return _set_back(OURS, folder, count, lambda a: command([*words, "--param", f"a={a}"], folder))
+
+
+def _reuse_line(a: str, i: str) -> str:
+    """Return the command of a job: an output, and a line in a file that says that the job ran."""
+    return f"echo {a} {i} > out/{i}; echo {i} >> ran"
+
+
+def _set_back(name: str, folder: Path, count: int, run: Callable[[int], Sample]) -> Run:
+    """Run the jobs with a=1 and a=2; return what runs them with a=1 again, and checks that none ran and that the
+    outputs are those of a=1."""
+    for value in (1, 2):
+        progress.show(f"{name}: prepare {count:,} jobs, a={value}")
+        run(value)
+
+    def measured() -> Sample:
+        progress.show(f"{name}: {count:,} jobs, a=1 again")
+        sample = run(1)
+        ran = len((folder / "ran").read_text().splitlines()) - 2 * count
+        if ran:
+            raise CommandFailed(f"{ran:,} of {count:,} jobs ran again")
+        if wrong := [i for i in range(count) if (folder / "out" / str(i)).read_text() != f"1 {i}\n"]:
+            raise CommandFailed(f"{len(wrong):,} of {count:,} outputs are not those of a=1")
+        return sample
+
+    return measured
 
 
 def _files(folder: Path, count: int) -> None:
@@ -230,14 +253,14 @@ def _snakemake_checks(folder: Path, count: int, _: ExitStack) -> Run:
 
 
 def _snakemake_reuse(folder: Path, count: int, _: ExitStack) -> Run:
-    rule = 'output: "out/{i}"\n    params: a=config["a"]\n    cache: True'
-    _snakefile(folder, count, rule, "echo {params.a} {wildcards.i} > {output}")
+    # …/caching.html: outputs are kept by a hash of parameters, inputs and code. Wildcards are not in it, so `i` is a
+    # parameter too; and names of values in the configuration have two letters at least.
+    rule = 'output: "out/{i}"\n    params: a=config["value"], i="{i}"\n    cache: True'
+    _snakefile(folder, count, rule, _reuse_line("{params.a}", "{params.i}"))
     (folder / "cache").mkdir()
     words = [program("snakemake"), "--cores", "2", "--quiet", "all", "--cache", "--config"]
     variables = {"SNAKEMAKE_OUTPUT_CACHE": str(folder / "cache")}
-    command([*words, "a=1"], folder, variables=variables)
-    command([*words, "a=2"], folder, variables=variables)
-    return lambda: command([*words, "a=1"], folder, variables=variables)
+    return _set_back("Snakemake", folder, count, lambda a: command([*words, f"value={a}"], folder, variables=variables))
 
 
 def _snakefile(folder: Path, count: int, files: str, line: str) -> None:
@@ -303,19 +326,20 @@ def _dvc_checks(folder: Path, count: int, _: ExitStack) -> Run:
 
 
 def _dvc_reuse(folder: Path, count: int, _: ExitStack) -> Run:
+    # https://dvc.org/doc/user-guide/pipelines/run-cache
     stage = {
         "foreach": list(range(count)),
-        "do": {"cmd": "echo ${a} ${item} > out/${item}", "params": ["a"], "outs": ["out/${item}"]},
+        "do": {"cmd": _reuse_line("${a}", "${item}"), "params": ["a"], "outs": ["out/${item}"]},
     }
     (folder / "out").mkdir()
     (folder / "dvc.yaml").write_text(json.dumps({"stages": {"job": stage}}))
     command([program("dvc"), "init", "--no-scm", "--quiet"], folder, variables=_DVC)
-    words = [program("dvc"), "repro", "--quiet"]
-    for value in (1, 2):
-        (folder / "params.yaml").write_text(f"a: {value}\n")
-        command(words, folder, variables=_DVC)
-    (folder / "params.yaml").write_text("a: 1\n")
-    return lambda: command(words, folder, variables=_DVC)
+
+    def run(a: int) -> Sample:
+        (folder / "params.yaml").write_text(f"a: {a}\n")
+        return command([program("dvc"), "repro", "--quiet"], folder, variables=_DVC)
+
+    return _set_back("DVC", folder, count, run)
 
 
 _DVC = {"DVC_NO_ANALYTICS": "1"}
@@ -392,6 +416,6 @@ CHECKS = (
 
 REUSE = (
     Peer(OURS, "", _rekindle_reuse),
-    Peer("DVC repro, run cache", "dvc", _dvc_reuse, most=100),
-    Peer("Snakemake --cache", "snakemake", _snakemake_reuse, most=1_000),
+    Peer("DVC repro, run cache", "dvc", _dvc_reuse, slow=True),
+    Peer("Snakemake --cache", "snakemake", _snakemake_reuse, note="links to its cache", slow=True),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,68 @@ def test_an_input_that_was_overwritten_is_taken_from_a_kept_copy(project: Shell)
     found = project("reproduce", str(own), "--json").json
     assert (found["drift"], found["same"]) == ([], True), found
     assert {one["name"] for one in found["restored"]} == {"data", "prepare"}
+
+
+CACHED = """\
+name: cached
+params: {a: 1}
+defaults: {cache: true}
+jobs:
+  make:
+    run: |
+      mkdir -p tree
+      echo ${params.a} > data.txt
+      echo ${params.a} > tree/one
+      echo "echo ${params.a}" > tree/run
+      chmod +x tree/run
+    outputs: {data: data.txt, tree: tree}
+  use:
+    run: cat data.txt tree/one > used.txt; tree/run >> used.txt
+    inputs: {one: tree/one, data: data.txt, tree: tree}
+    outputs: {out: used.txt}
+"""
+
+
+@pytest.fixture
+def cached(project: Shell) -> Shell:
+    """A project in which the first attempt of `use` has read outputs that were overwritten since, and that are in the
+    cache."""
+    project.write(CACHED, "cached.yaml")
+    assert project("run", "cached.yaml").code == 0
+    assert project("run", "cached.yaml", "--param", "a=2", "--yes").code == 0
+    return project
+
+
+def first_of_use(shell: Shell) -> str:
+    found = shell("attempts", "list", "use", "--json").json["attempts"]
+    return next(str(one["id"]) for one in found if one["number"] == 1)
+
+
+def test_inputs_that_were_overwritten_are_restored_from_the_cache(cached: Shell) -> None:
+    before, stored = tree(cached.folder), rows(cached.folder)
+    done = cached("reproduce", first_of_use(cached))
+    assert done.code == 0, done.err
+    for name in ("data", "tree", "one"):
+        said = f"input {name}: today's file differs; the content of then is restored from the cache"
+        assert said in " ".join(done.err.split())
+    found = cached("reproduce", first_of_use(cached), "--into", "aside", "--json").json
+    assert (found["drift"], found["same"]) == ([], True), found
+    assert {one["name"] for one in found["restored"] if one["cached"]} == {"data", "tree", "one"}
+    assert (cached.folder / "aside" / "project" / "used.txt").read_text() == "1\n1\n1\n"
+    shutil.rmtree(cached.folder / "aside")
+    assert tree(cached.folder) == before
+    assert rows(cached.folder) == stored
+
+
+def test_an_altered_content_of_the_cache_is_not_restored(cached: Shell) -> None:
+    for path in (cached.folder / ".rekindle" / "cache" / "contents").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    done = cached("reproduce", first_of_use(cached), "--json")
+    assert done.code == 1, "nothing is run without --yes"
+    assert {one["name"] for one in done.json["drift"]} == {"data", "tree", "one"}
+    assert not any(one["cached"] for one in done.json["restored"])
 
 
 def test_a_failure_fails_again_and_exits_with_2(project: Shell) -> None:

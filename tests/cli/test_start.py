@@ -20,7 +20,7 @@ ABSENT = {
 }
 """Modules that no short command imports."""
 
-UNUSED_BY_LISTS = {"fcntl", "hashlib", "locale", "select", "shlex", "signal", "textwrap", "zlib"}
+UNUSED_BY_LISTS = {"fcntl", "hashlib", "json", "locale", "select", "shlex", "signal", "textwrap", "zlib"}
 """Modules that a command which only lists does not import, either."""
 
 STORE = {"cli", "domain", "engine", "files", "journal", "presentation", "query", "store", "streams"}

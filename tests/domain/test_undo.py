@@ -27,3 +27,15 @@ def test_a_later_rerun_must_be_undone_first_even_when_jobs_started_since():
 
 def test_nothing_prevents_undoing_a_rerun_without_conflicts():
     refuse_undo(UndoConflicts([], {}))
+
+
+def test_what_was_reused_since_is_named_with_the_attempt():
+    with pytest.raises(UndoRefused) as one:
+        refuse_undo(UndoConflicts([], {}, reused={"j1": 17}))
+    assert one.value.message == "`j1` was reused from attempt 17 since the rerun"
+    with pytest.raises(UndoRefused) as mixed:
+        refuse_undo(UndoConflicts(["j1"], {}, reused={"j2": 17, "j3": 18}))
+    assert mixed.value.message == ("`j1` has started, and `j2`, `j3` were reused from attempts 17, 18 since the rerun")
+    with pytest.raises(UndoRefused) as deleted:
+        refuse_undo(UndoConflicts([], {}, reused={"j1": 0}))
+    assert deleted.value.message == "`j1` was reused from attempts that were deleted since the rerun"

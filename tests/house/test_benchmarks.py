@@ -261,6 +261,46 @@ def test_peers_that_cannot_be_measured_are_listed_and_slow_ones_do_fewer_jobs() 
     assert (slow.values, slow.targets) == ((0.5, 0.5, 0.5), ())
 
 
+def test_slow_peers_take_one_round_of_three_and_are_left_out_of_sizes_that_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(tools.time, "perf_counter", lambda: now[0])
+    begun = []
+
+    def peer(name: str, seconds: float, *, slow: bool = False, broken: bool = False) -> tools.Peer:
+        def begin(_: Path, count: int, __: ExitStack) -> Callable[[], Sample]:
+            begun.append((name, count))
+            now[0] += seconds * count  # the preparation
+            if broken:
+                raise harness.CommandFailed("it ended with 1")
+            return lambda: Sample(float(count), 1.0)
+
+        return tools.Peer(name, "", begin, slow=slow)
+
+    peers = [
+        peer("ours", 0.1),
+        peer("slow", 0.3, slow=True),
+        peer("late", 1.0, slow=True),
+        peer("bad", 0.0, broken=True),
+    ]
+    found = tools.measure_sizes(peers, (10, 100), 3, 50.0)
+    assert [(one.name, one.values) for one in found] == [
+        ("ours, 10 jobs", (10.0,) * 3),
+        ("slow, 10 jobs", (10.0,)),
+        ("late, 10 jobs", (10.0,)),
+        ("bad, 10 jobs", ()),
+        ("ours, 100 jobs", (100.0,) * 3),
+        ("slow, 100 jobs", (100.0,)),
+        ("late, 100 jobs", ()),
+        ("bad, 100 jobs", ()),
+    ]
+    assert found[5].targets == (beside("ours, 100 jobs"),)
+    assert found[6].note == "not measured: 10 jobs took 10 s with their preparation"
+    assert ("late", 100) not in begun
+    assert begun.count(("slow", 10)) == 1
+
+
 def test_the_page_marks_what_was_measured_while_other_work_ran() -> None:
     assert "while other work ran (load 7.2)" in page([result(load=7.2)])
     assert "while other work ran" not in page([result(load=0.2)])
@@ -303,11 +343,12 @@ def test_rows_have_sizes_in_order_and_the_size_that_is_judged_is_one_of_them() -
 
 
 def test_peers_have_one_name_each_and_begin_with_rekindle() -> None:
-    for peers in (work.COMMANDS, work.CALLS, work.RERUNS, work.CHECKS):
+    every = (work.COMMANDS, work.CALLS, work.RERUNS, work.CHECKS, work.REUSE)
+    for peers in every:
         names = [one.name for one in peers]
         assert len(set(names)) == len(names)
         assert names[0].startswith("rekindle")
     script = (ROOT / "scripts" / "peers").read_text()
-    tools = {one.tool for peers in (work.COMMANDS, work.CALLS, work.RERUNS, work.CHECKS) for one in peers}
-    not_installed = {tool for tool in tools if f"peer {tool} " not in script and f"{tool}:" not in script}
+    wanted = {one.tool for peers in every for one in peers}
+    not_installed = {tool for tool in wanted if f"peer {tool} " not in script and f"{tool}:" not in script}
     assert not_installed == {"xargs"}  # in every Debian; "": this environment

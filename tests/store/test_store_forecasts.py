@@ -14,7 +14,7 @@ def test_unfinished_jobs_and_their_needs_without_what_has_completed(store):
     end(store, [completed_ending(attempt.id)])
     with store.read() as archive:
         found = archive.forecasts.jobs([workflow])
-        needs = archive.forecasts.needs([workflow])
+        needs = archive.forecasts.needs([workflow], {one.id for one in found})
         assert archive.forecasts.workflows() == {workflow: ("flow", 2)}
         assert archive.forecasts.names([job["b"]]) == {job["b"]: "b"}
     assert [(one.id, one.state) for one in found] == [(job["b"], State.READY), (job["c"], State.WAITING)]

@@ -12,13 +12,16 @@ from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
 from rekindle.store.queries import (
     FOLDER,
+    Query,
     as_set,
     load,
     written_for_many,
     written_for_postgres,
     written_for_sqlite,
+    written_for_sqlite_many,
     written_for_sqlite_rows,
 )
+from rekindle.store.sqlite_connection import execute_rows
 from rekindle.store.stored_paths import StoredPaths
 
 STORE = Path(queries.__file__).parent
@@ -114,6 +117,27 @@ def test_a_block_differs_between_the_databases_if_a_part_of_it_does():
     renew = load("runners")["renew"]
     assert "clock_timestamp()" in renew.postgres
     assert "clock_timestamp()" not in renew.text
+
+
+def test_an_insert_of_one_row_becomes_one_of_several():
+    insert = "INSERT INTO t (a, b) VALUES (?, 2)\nON CONFLICT (a) DO UPDATE SET b = excluded.b"
+    assert written_for_sqlite_many(insert, 3) == (
+        "INSERT INTO t (a, b) VALUES (?, 2), (?, 2), (?, 2)\nON CONFLICT (a) DO UPDATE SET b = excluded.b"
+    )
+    assert written_for_sqlite_many("INSERT INTO t (a) VALUES (?) ON CONFLICT (a) DO UPDATE SET b = ?", 3) is None
+    assert written_for_sqlite_many("INSERT INTO t (a) VALUES (abs(?))", 3) is None
+    assert written_for_sqlite_many("UPDATE t SET a = ?", 3) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 200])
+def test_sqlite_inserts_each_of_any_number_of_rows(count):
+    query = Query("insert", "", "INSERT INTO t (b, a) VALUES (:b, :a)", row=("a", "b"), distinct=True)
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
+    rows = [(n, f"row {n}") for n in range(count)]
+    assert execute_rows(connection, query, iter(rows)) == count
+    assert connection.execute("SELECT a, b FROM t ORDER BY a").fetchall() == rows
+    connection.close()
 
 
 def test_a_statement_for_one_row_becomes_one_for_many():

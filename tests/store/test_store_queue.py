@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 
 import pytest
+from msgspec.structs import replace
 from store_driving import (
     DIAMOND,
     SMALL,
@@ -109,11 +110,9 @@ def test_every_value_of_an_end_is_stored(store):
     assert (one.number, one.token, one.runner, one.folder, one.queued) == (1, attempt.token, 1, attempt.folder, 2.0)
 
 
-def test_every_field_of_an_end_is_read_back_with_its_attempt(store):
-    workflow = submit(store, {"a": []})
-    [attempt] = claim(store, workflow)
-    written = AttemptEnd(
-        attempt.id,
+def end_with_every_field(attempt):
+    return AttemptEnd(
+        attempt,
         F,
         9.0,
         started=8.0,
@@ -140,6 +139,12 @@ def test_every_field_of_an_end_is_read_back_with_its_attempt(store):
         pid_start=4,
         signature=Signature("abc", "T", "m"),
     )
+
+
+def test_every_field_of_an_end_is_read_back_with_its_attempt(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    written = end_with_every_field(attempt.id)
     end(store, [written])
     with store.read() as archive:
         read = archive.attempts.get(attempt.id)
@@ -147,6 +152,34 @@ def test_every_field_of_an_end_is_read_back_with_its_attempt(store):
     for name in set(AttemptEnd.__struct_fields__) - {"attempt", "signature"}:
         assert getattr(written, name) != getattr(AttemptEnd(0, C, 0.0), name), f"{name} is not tested"
         assert getattr(read, name) == getattr(written, name), name
+
+
+def test_each_field_of_a_completed_end_is_read_back_alone(store):
+    """Ends with few values are written by a statement of their own."""
+    fields = sorted(set(AttemptEnd.__struct_fields__) - {"attempt", "state", "signature"})
+    workflow = submit(store, {name: [] for name in fields})
+    attempts = claim(store, workflow)
+    written = {}
+    for name, one in zip(fields, attempts, strict=True):
+        value = getattr(end_with_every_field(one.id), name)
+        written[one.id] = replace(AttemptEnd(one.id, C, 4.0), **{name: value})
+    end(store, list(written.values()))
+    with store.read() as archive:
+        for attempt, expected in written.items():
+            read = archive.attempts.get(attempt)
+            for name in (*fields, "state"):
+                assert getattr(read, name) == getattr(expected, name), name
+
+
+def test_what_a_start_recorded_outlasts_an_end_without_it(store):
+    workflow = submit(store, {"a": [], "b": []})
+    attempts = claim(store, workflow)
+    start(store, attempts)
+    end(store, [AttemptEnd(attempts[0].id, C, 9.0), failure_ending(attempts[1].id, "lost its way")])
+    with store.read() as archive:
+        for one in attempts:
+            read = archive.attempts.get(one.id)
+            assert (read.worker, read.host, read.pid, read.pid_start) == ("w1", "here", 10 + one.id, 99)
 
 
 def test_a_step_written_twice_has_the_last_values(store):

@@ -6,7 +6,6 @@ of `retry` that matches decides; where none does, or its retries are used up, th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -56,8 +55,8 @@ def parse_answer(text: str) -> Judgement:
     text = text.strip()
     if text.startswith(("{", '"')):
         try:
-            found = json.loads(text)
-        except ValueError:
+            found = msgspec.json.decode(text)
+        except msgspec.DecodeError:
             raise BadValue(f"the answer is not JSON: {text!r:.100}") from None
         given = found if isinstance(found, dict) else {"answer": found}
         word, reason = given.get("answer"), given.get("reason") or ""

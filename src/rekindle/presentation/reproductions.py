@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,7 +32,7 @@ def drift_lines(prepared: PreparedReproduction) -> Iterator[str]:
             yield from (f"  {line}" for line in reasons.full(reason))
     if drift.restored:
         yield "differs today, and is given as it was:"
-        yield from (f"  {_restored(reason)}" for reason in drift.restored)
+        yield from (f"  {_restored(reason, drift.cached)}" for reason in drift.restored)
     yield from (f"note: {one_line(note)}" for note in prepared.notes)
     if not (drift.reasons or drift.restored) and (one.prints.inputs or one.code is not None):
         yield "what it read and ran with is as it was"
@@ -49,9 +49,13 @@ def drift_text(prepared: PreparedReproduction) -> str:
     return "; ".join(map(reasons.short, prepared.drift.reasons))
 
 
-def _restored(reason: Reason) -> str:
+def _restored(reason: Reason, cached: Collection[str]) -> str:
     if "job" not in reason.detail:
-        return f"{reasons.short(reason)}: a kept copy is used"
+        if reason.detail["path"] not in cached:
+            return f"{reasons.short(reason)}: a kept copy is used"
+        today = "today there is no file" if reason.detail["after"] is None else "today's file differs"
+        what = one_line(str(reason.detail["name"]))
+        return f"input {what}: {today}; the content of then is restored from the cache"
     name, then, now = (one_line(str(reason.detail[key])) for key in ("name", "before", "after"))
     today = "the job was reset" if now == "reset" else f"attempt {now} is live"
     return f"result of {name}: that of attempt {then} is used; today {today}"
@@ -181,7 +185,10 @@ def prepared_document(prepared: PreparedReproduction) -> dict[str, Any]:
         "name": one.job.name,
         "workflow": one.workflow,
         "drift": [_reason(each) for each in prepared.drift.reasons],
-        "restored": [_reason(each) for each in prepared.drift.restored],
+        "restored": [
+            {**_reason(each), "cached": each.detail.get("path") in prepared.drift.cached}
+            for each in prepared.drift.restored
+        ],
         "notes": list(prepared.notes),
     }
 

@@ -12,6 +12,7 @@ import msgspec
 
 from rekindle.domain.errors import StoreDamaged
 from rekindle.journal.paths import attempt_folder
+from rekindle.store.attempts import Attempts
 from rekindle.store.bundle_columns import (
     COLUMNS,
     ENDS,
@@ -26,6 +27,7 @@ from rekindle.store.bundle_columns import (
 from rekindle.store.copying import Table
 from rekindle.store.database import UNREADABLE
 from rekindle.store.derived import derive_states, extend_spans
+from rekindle.store.events import Events
 from rekindle.store.integrity import row_problems, table_columns
 from rekindle.store.queries import Query, Row, load
 from rekindle.store.revisions import first_version
@@ -229,6 +231,18 @@ class NewWorkflow(msgspec.Struct, frozen=True):
     directory: str  # absolute
     first_attempt: int  # the ids from here on are reserved for its attempts
     counts: Mapping[str, int]  # rows by table
+
+
+EVENT = "imported"
+"""The kind of event, of no workflow, that names the bundle of an imported workflow."""
+
+
+def has_imported(database: Database, token: str, attempt: int | None) -> bool:
+    """Return whether the rows of an import are committed. `attempt`: the first id that is reserved for it; None: it has
+    no attempts."""
+    if attempt is not None and Attempts(database).by_id([attempt]):
+        return True
+    return any(one.detail.get("token") == token for one in Events(database).of_kind(EVENT))
 
 
 def reserve_attempts(database: Database, count: int) -> int:

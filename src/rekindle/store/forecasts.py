@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -31,23 +31,22 @@ class Forecasts:
         paths, found = self._db.paths, []
         rows = chain.from_iterable(self._db.batches(self._db.text(SQL["jobs"]), {"workflows": as_set(workflows)}))
         for job, workflow, template, state, priority, kind, held, canceled, lenient, started, runner, text in rows:
-            following = next_attempt_of(text, paths)
-            one = OpenJob(
-                *(job, workflow, template, STATES[state], priority, kind),
-                held != 0,
-                canceled != 0,
-                lenient != 0,
-                following.not_before,
-                following.resume_step if following.resume_attempt is not None else 0,
-                started,
-                runner,
-            )
-            found.append(one)
+            delayed, step = None, 0
+            if text is not None:
+                following = next_attempt_of(text, paths)
+                delayed, step = (
+                    following.not_before,
+                    following.resume_step if following.resume_attempt is not None else 0,
+                )
+            flags = held != 0, canceled != 0, lenient != 0
+            head = job, workflow, template, STATES[state], priority, kind
+            found.append(OpenJob(*head, *flags, delayed, step, started, runner))
         return found
 
-    def needs(self, workflows: Collection[int]) -> list[tuple[int, int]]:
-        """Return (parent, child) of waiting jobs and those they need that have not completed."""
-        return [(parent, child) for parent, child in self._db.rows(SQL["needs"], workflows=as_set(workflows))]
+    def needs(self, workflows: Collection[int], jobs: Container[int]) -> list[tuple[int, int]]:
+        """Return (parent, child) of waiting jobs and those they need, where the parent is one of these jobs."""
+        rows = chain.from_iterable(self._db.batches(self._db.text(SQL["needs"]), {"workflows": as_set(workflows)}))
+        return [(parent, child) for parent, child in rows if parent in jobs]
 
     def names(self, jobs: Collection[int]) -> dict[int, str]:
         """Return the names of jobs by id."""

@@ -22,9 +22,11 @@ from rekindle.domain.errors import JournalError, NotFound, StoreDamaged, StoreEr
 from rekindle.domain.rerun.plan import SavedFile
 from rekindle.journal.content_store import ContentStore
 from rekindle.journal.encoding import json_reader
+from rekindle.journal.import_drafts import unfinished
 from rekindle.journal.kept_outputs import read_document
 from rekindle.journal.log import read_past_damage
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
+from rekindle.store.bundles import has_imported
 from rekindle.store.cached_outputs import CachedOutputRows
 from rekindle.store.database import UNREADABLE, Database
 from rekindle.store.fingerprints import Fingerprints
@@ -59,7 +61,7 @@ _CONTRADICTS = "report it with the output of `rekindle events list`; going back 
 class StoreProblem(msgspec.Struct, frozen=True):
     """A problem of a store, with a hint about what to do."""
 
-    kind: str  # file, reference, row, derived, journal, folder, output, cache
+    kind: str  # file, reference, row, derived, import, journal, folder, output, cache
     text: str
     hint: str
 
@@ -173,6 +175,7 @@ class _Inspector:
                 lines = [str(error)] if self._deep else list(self._lines_of_damage()) or [str(error)]
                 yield from (StoreProblem("row", line, _FROM_COPY) for line in lines)
             return
+        yield from self._unfinished_imports()
         if self._deep and not self._unreadable:
             yield from self._journals()
             yield from self._folders()
@@ -183,6 +186,13 @@ class _Inspector:
     def _count_rows(self, table: str, rows: int) -> None:
         self._progress(f"rows: {table}")
         self.checked["rows"] += rows
+
+    def _unfinished_imports(self) -> Iterator[StoreProblem]:
+        """Yield imports whose processes have died before their rows were committed."""
+        for one in unfinished(str(self._folder)):
+            if not has_imported(self._db, one.token, one.first if one.count else None):
+                text = f"an import was killed, and has left files: bundle {one.bundle[:12]}"
+                yield StoreProblem("import", text, "remove them: rekindle store vacuum")
 
     def _journals(self) -> Iterator[StoreProblem]:
         """Yield journals that cannot be read, except damage that a runner has already recorded."""

@@ -49,7 +49,8 @@ class PlanViews:
         stopped = {patch.job for one in acting.values() for patch in one.patches if patch.kind in (CANCEL, HOLD)}
         wanted = as_set(sorted({*reached, *stopped}))
         children: dict[int, list[int]] = {}
-        for parent, child in database.stream(database.text(SQL["edges_into"]), {"jobs": wanted}):
+        edges = database.batches(database.text(SQL["edges_into"]), {"jobs": wanted})
+        for parent, child in chain.from_iterable(edges):
             if parent in children:
                 children[parent].append(child)
             else:

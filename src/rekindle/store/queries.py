@@ -179,6 +179,16 @@ def written_for_sqlite_rows(query: Query) -> tuple[str, Callable[[Row], Row] | N
     return _PARAMETER.sub("?", text), None if order == list(range(len(query.row))) else itemgetter(*order)
 
 
+def written_for_sqlite_many(text: str, count: int) -> str | None:
+    """Return an INSERT of `written_for_sqlite_rows` that inserts `count` rows at once, with the parameters of one row
+    after those of another; None for any other statement."""
+    before, word, after = _split(text, "VALUES") or (text, "", "")
+    values, _, rest = after.strip().removeprefix("(").partition(")")
+    if not word or "(" in values or "?" in before + rest:
+        return None
+    return f"{before}VALUES {', '.join([f'({values})'] * count)}{rest}"
+
+
 def written_for_postgres(text: str, row: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
     """Return a statement with parameters as PostgreSQL takes them, and their names in order."""
     text = _NOT_IN_SET.sub(r"<> ALL(:\1)", text)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,7 +31,7 @@ from rekindle.store.candidates import find_jobs
 from rekindle.store.derived import CountKey, add_counts, derive_states, extend_spans, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Query, as_set, load
-from rekindle.store.rows import STATES, claim_columns, end_columns, next_attempt_of, step_columns
+from rekindle.store.rows import STATES, claim_columns, end_columns, next_attempt_of, only_completed, step_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
@@ -150,9 +151,16 @@ class Queue:
         if not endings:
             return
         self._db.concerns_others = True
-        query = SQL["end_attempt"]
-        rows = query.rows(end_columns(ending, self._signature(ending)) for ending in endings)
-        self._db.change_each(query, rows, partial(expect, wanted=len(endings), what="ended"))
+        completed = [ending for ending in endings if only_completed(ending)]
+        others = [ending for ending in endings if not only_completed(ending)] if len(completed) < len(endings) else []
+        if completed:
+            query = SQL["complete_attempt"]
+            rows = map(attrgetter(*query.row), completed)
+            self._db.change_each(query, rows, partial(expect, wanted=len(completed), what="ended"))
+        if others:
+            query = SQL["end_attempt"]
+            columns = query.rows(end_columns(ending, self._signature(ending)) for ending in others)
+            self._db.change_each(query, columns, partial(expect, wanted=len(others), what="ended"))
         self.steps([(ending.attempt, step) for ending in endings for step in ending.steps])
         extend_spans(self._db, [ending.attempt for ending in endings])
 

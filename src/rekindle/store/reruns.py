@@ -78,9 +78,11 @@ class Reruns:
             raise PlanOutdated("an attempt that the plan archives is not live any more", hint="plan the rerun again")
         self._db.change(SQL["reset_jobs"], rerun=rerun, now=now)
         counts: Counter[CountKey] = Counter()
+        touched: Counter[int] = Counter()
         for workflow, resource_class, before, after, n in self._db.rows(SQL["moved_counts"], rerun=rerun):
             counts[workflow, resource_class, before] -= n
             counts[workflow, resource_class, after] += n
+            touched[workflow] += n
         retired = self._end_sets(rerun, plan)
         if retired:
             after = {job.id: job.after for job in plan.jobs if job.id in retired}
@@ -91,7 +93,7 @@ class Reruns:
         planned = plan.jobs.ids
         if has_finish_dependents(self._db, planned):  # jobs outside the plan may count these as finished
             derive_states(self._db, planned)
-        self._add_events("rerun", rerun, kind, now)
+        self._add_events("rerun", rerun, kind, now, sorted(touched.items()))
         return rerun
 
     def record(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
@@ -215,8 +217,13 @@ class Reruns:
         later: dict[str, list[int]] = {}
         for _, name, newer in self._db.rows(SQL["later_reruns"], rerun=rerun):
             later.setdefault(name, []).append(newer)
-        started = [name for _, name in self._db.rows(SQL["started_since"], rerun=rerun)]
-        return UndoConflicts(started, later, dict(self._db.rows(SQL["canceled_by"], rerun=rerun)))
+        live = self._db.rows(SQL["started_since"], rerun=rerun)
+        return UndoConflicts(
+            [name for _, name, source in live if source is None],
+            later,
+            dict(self._db.rows(SQL["canceled_by"], rerun=rerun)),
+            {name: source for _, name, source in live if source is not None},
+        )
 
     def undo(self, rerun: int, now: float) -> None:
         """Restore the pointers of the jobs of a rerun and make their attempts live again; derive the unmet counts and
@@ -229,7 +236,7 @@ class Reruns:
         touched = self._restore_sets(rerun)
         derive_states(self._db, touched | {job for (job,) in self._db.rows(SQL["rerun_and_children"], rerun=rerun)})
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
-        self._add_events("undone", rerun, None, now)
+        self._add_events("undone", rerun, None, now, self._touched(rerun))
 
     def back(self, rerun: int) -> list[tuple[int, str, State]]:
         """Return the id, name and present state of each job of a rerun."""
@@ -245,14 +252,14 @@ class Reruns:
         self._insert_jobs(rerun, plan.jobs, None)
         Fingerprints(self._db).accept(rerun, bases)
         self._db.change(SQL["bump_versions"], rerun=rerun)
-        self._add_events("rerun", rerun, "accept", now)
+        self._add_events("rerun", rerun, "accept", now, self._touched(rerun))
         return rerun
 
     def revoke(self, rerun: int, now: float) -> None:
         """Mark a rerun of kind `accept` undone: its bases are no longer in force, and its jobs' versions increase."""
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
         self._db.change(SQL["bump_versions"], rerun=rerun)
-        self._add_events("undone", rerun, None, now)
+        self._add_events("undone", rerun, None, now, self._touched(rerun))
 
     def _end_sets(self, rerun: int, plan: RerunPlan) -> set[int]:
         """End the action sets that a plan ends and record what goes with them. Return the jobs that are retired."""
@@ -295,16 +302,22 @@ class Reruns:
     def _moved(self, plan: RerunPlan) -> tuple[list[int], list[int]]:
         """Return the jobs that have changed since the plan was made, and those for which undo restores more than the
         attempt."""
-        wanted = dict(plan.reads)
+        wanted: dict[int, list[int]] = {}
+        for job, version in plan.reads:
+            wanted.setdefault(version, []).append(job)
         for one in plan.jobs.sets:
-            wanted.update(zip(one.ids, one.versions, strict=True))
-        restores = list[int]()
-        for job, version, more in self._db.rows(SQL["bound_jobs"], jobs=as_set(wanted)):
-            if wanted[job] == version:
-                del wanted[job]
-                if more:
-                    restores.append(job)
-        return sorted(wanted), restores
+            for version, jobs in one.by_version():
+                wanted.setdefault(version, []).extend(jobs)
+        moved, restores = list[int](), list[int]()
+        for version, jobs in wanted.items():
+            bound = {"jobs": as_set(jobs), "version": version}
+            ((present, more),) = self._db.rows(SQL["bound_jobs"], **bound)
+            if more:
+                restores += [job for (job,) in self._db.rows(SQL["restoring"], **bound)]
+            if present != len(jobs):
+                versions = Jobs(self._db).versions(jobs)
+                moved += [job for job in jobs if job not in versions or versions[job][0] != version]
+        return sorted(moved), restores
 
     def _refuse_outdated(self, plan: RerunPlan) -> list[int]:
         """Raise PlanOutdated, naming the jobs, if any has changed since the plan was made. Return the jobs for
@@ -335,8 +348,14 @@ class Reruns:
             jobs=len(plan.jobs),
         )
 
-    def _add_events(self, event: str, rerun: int, kind: str | None, now: float) -> None:
+    def _touched(self, rerun: int) -> list[tuple[int, int]]:
+        """Return the workflows of the jobs of a rerun, each with the number of these jobs."""
+        return [(workflow, n) for workflow, n in self._db.rows(SQL["workflows_of_rerun"], rerun=rerun)]
+
+    def _add_events(
+        self, event: str, rerun: int, kind: str | None, now: float, touched: Iterable[tuple[int, int]]
+    ) -> None:
         events = Events(self._db)
-        for workflow, n in self._db.rows(SQL["workflows_of_rerun"], rerun=rerun):
+        for workflow, n in touched:
             detail = {"rerun": rerun, "jobs": n} | ({} if kind is None else {"kind": kind})
             events.add(now, event, workflow, detail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -165,6 +165,18 @@ def end_columns(end: AttemptEnd, signature: int | None) -> dict[str, Any]:
         "code": end.code,
         "left_running": end.left_running and to_json(end.left_running).decode(),
     }
+
+
+def only_completed(end: AttemptEnd) -> bool:
+    """Return whether an attempt completed, and its end has no value for a column that `complete_attempt` does not
+    set."""
+    return end.state is State.COMPLETED and _beside_completion(end) == _UNSET
+
+
+_beside_completion = attrgetter(
+    "cause", "signal", "failure", "verdict", "evidence", "left_running", "signature", "partial"
+)
+_UNSET = (None, None, None, None, None, None, None, False)
 
 
 def verdict_columns(verdict: Verdict | None) -> tuple[str | None, str | None]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from pathlib import Path
+
+import msgspec
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
 from rekindle.domain.texts.quantities import format_size
 from rekindle.store.database import LOCK_TIMEOUT
-from rekindle.store.queries import Query, Row, load, written_for_sqlite_rows
+from rekindle.store.queries import Query, Row, load, written_for_sqlite_many, written_for_sqlite_rows
 
 SQL = load("connection")
 
@@ -40,16 +43,37 @@ def connect(
     return connection
 
 
-_statements: dict[tuple[str, tuple[str, ...]], tuple[str, Callable[[Row], Row] | None]] = {}
+class _RowStatement(msgspec.Struct, frozen=True):
+    """A block that takes rows, as SQLite takes it: `text` for one row, `many` for _AT_ONCE rows (None: one by one
+    only), and how to order each row for both (None: as it is)."""
+
+    text: str
+    many: str | None
+    ordered: Callable[[Row], Row] | None
+
+
+_AT_ONCE = 64
+"""Rows that one INSERT takes: a statement for each row takes twice the time, and one for more rows saves little."""
+
+_statements: dict[tuple[str, tuple[str, ...]], _RowStatement] = {}
 
 
 def execute_rows(connection: sqlite3.Connection, query: Query, rows: Iterable[Row]) -> int:
     """Run a block once for each row. Return how many rows of the table it has changed. Raise sqlite3.Error."""
     written = _statements.get((query.text, query.row))
     if written is None:
-        written = _statements[query.text, query.row] = written_for_sqlite_rows(query)
-    text, ordered = written
-    return max(0, connection.executemany(text, rows if ordered is None else map(ordered, rows)).rowcount)
+        text, ordered = written_for_sqlite_rows(query)
+        many = written_for_sqlite_many(text, _AT_ONCE) if query.distinct else None
+        written = _statements[query.text, query.row] = _RowStatement(text, many, ordered)
+    if written.ordered is not None:
+        rows = map(written.ordered, rows)
+    changed = 0
+    if written.many is not None:
+        following = iter(rows)
+        while len(part := list(islice(following, _AT_ONCE))) == _AT_ONCE:
+            changed += connection.execute(written.many, list(chain.from_iterable(part))).rowcount
+        rows = part
+    return changed + max(0, connection.executemany(written.text, rows).rowcount)
 
 
 # What SQLite's error codes mean.

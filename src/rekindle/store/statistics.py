@@ -111,6 +111,14 @@ class Statistics:
 
     def attempts_in_time(self, workflow: int) -> list[TimedAttempt]:
         """Return when and where the attempts of a workflow ran, by their start."""
+        return self._timed("attempts_in_time", workflow)
+
+    def completed_otherwise(self, workflow: int) -> list[TimedAttempt]:
+        """Return the live attempts of a workflow that were completed without running, by their start: with the times of
+        the attempt that they stand for, or, if there is none, with that when they were recorded."""
+        return self._timed("completed_otherwise", workflow)
+
+    def _timed(self, query: str, workflow: int) -> list[TimedAttempt]:
         from rekindle.domain.run_plots import TimedAttempt
         from rekindle.domain.states import State
 
@@ -130,7 +138,7 @@ class Statistics:
                 row.max_rss_bytes,
                 bool(row.archived),
             )
-            for row in self._db.named_rows(SQL["attempts_in_time"], workflow=workflow)
+            for row in self._db.named_rows(SQL[query], workflow=workflow)
         ]
 
     def totals(self, jobs: Collection[int]) -> dict[int, AttemptTotals]:

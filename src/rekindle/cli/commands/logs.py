@@ -82,6 +82,9 @@ def logs(
     which = None if subtask is None else parse_subtasks(subtask, "--subtask")
     with opened() as session:
         number = _one_job(session, job, workflow)
+        shown_attempt = engine.attempt_of(session, number, attempt)
+        if shown_attempt.reused_from and not as_json:
+            click.echo(f"{attempts.reused(shown_attempt)}: its logs", err=True)
         if which is not None:
             step = step or _fan_out(session, number, attempt)
         if follow:
@@ -90,7 +93,6 @@ def logs(
             return
         files = engine.log_files(session, number, attempt, step) if which is None else []
         items = engine.item_log_files(session, number, attempt, step, which or "all")
-        shown_attempt = engine.attempt_of(session, number, attempt)
         allowed = job_queries.leaves_running(session, shown_attempt)
     wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
     if as_json:

@@ -164,6 +164,7 @@ def _show(found: Inspection) -> None:
         return
     for one in found.problems:
         click.echo(f"{words.one_line(one.text)}")
-    click.echo(f"the store {found.folder} is damaged: {words.plural(len(found.problems), 'problem')}")
+    state = "has files of killed imports" if {one.kind for one in found.problems} == {"import"} else "is damaged"
+    click.echo(f"the store {found.folder} {state}: {words.plural(len(found.problems), 'problem')}")
     for kind, hint in {one.kind: one.hint for one in found.problems}.items():
         click.echo(f"  {kind}: {hint}")

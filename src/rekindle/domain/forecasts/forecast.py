@@ -215,7 +215,7 @@ class _Known:
     def __init__(self, given: ForecastInputs, jobs: Sequence[OpenJob]) -> None:
         self._given = given
         # Queued jobs are claimed already, and running ones have started.
-        self._jobs = sorted(jobs, key=lambda job: (-(job.state in ACTIVE), -job.priority, job.id))
+        self._jobs = sorted(jobs, key=lambda job: (job.state not in ACTIVE, -job.priority, job.id))
         at = {job.id: position for position, job in enumerate(self._jobs)}
         self._needs = [(at[parent], at[child]) for parent, child in given.needs if parent in at and child in at]
         self.estimates = Estimates(
@@ -223,7 +223,8 @@ class _Known:
         )
         self.seconds = self.estimates.expected()
         self.graph = self._graph()
-        self._order = topological_order(len(self._jobs), self._needs)
+        in_order = all(parent < child for parent, child in self._needs)
+        self._order = range(len(jobs)) if in_order else topological_order(len(jobs), self._needs)
         self._earliest = self._earliest_starts()
 
     def _graph(self) -> WorkGraph:
@@ -308,10 +309,11 @@ class _Known:
         """Return the jobs that decide the end."""
         chain = expected.chain()
         latest = self._latest_starts(max(expected.end, self.by_needs()))
-        needs = set(self._needs_into(chain))
         costs = self._costs(expected, chain, budget)
+        listed, earlier = chain[-MOST_PATH:], [-1, *chain[:-1]][-MOST_PATH:]
+        needs = set(self._needs_into([*listed, *earlier]))
         found = []
-        for before, one in zip([-1, *chain[:-1]], chain, strict=True):
+        for before, one in zip(earlier, listed, strict=True):
             job = self._jobs[one]
             waits = "needs" if (before, one) in needs else "slot" if before >= 0 else "nothing"
             if before < 0 and expected.starts[one] > 0:
@@ -330,7 +332,7 @@ class _Known:
                     costs.get(one),
                 )
             )
-        return tuple(found[-MOST_PATH:])
+        return tuple(found)
 
     def _needs_into(self, jobs: Collection[int]) -> Iterable[tuple[int, int]]:
         wanted = set(jobs)
@@ -390,10 +392,8 @@ def expected_to_run(given: ForecastInputs) -> tuple[list[OpenJob], LeftOut]:
     idle = {one for one, job in jobs.items() if job.state in (State.WAITING, State.READY)} - gave_up
     held = _with_those_below({one for one in idle if jobs[one].held}, idle, children)
     fits = {
-        (job.workflow, job.resource_class): any(
-            place.takes(job.workflow, given.resources[job.resource_class]) for place in given.places
-        )
-        for job in jobs.values()
+        (workflow, kind): any(place.takes(workflow, given.resources[kind]) for place in given.places)
+        for workflow, kind in {(job.workflow, job.resource_class) for job in jobs.values()}
     }
     idle -= held
     unfit = _with_those_below(

@@ -88,6 +88,7 @@ class _Rooms:
             if any(most * max(0, place[0]) > place[at + 1] for place in self.free)
         ]
         self.free = [[place[at] for at in binding] for place in self.free]
+        self.slots = sum(max(0, place[0]) for place in self.free)  # that are free
         same: dict[tuple[Demand, tuple[int, ...]], int] = {}
         self.kinds: list[int] = []  # by kind of the graph: a kind here
         for (workflow, asked), want in zip(asks, wants, strict=True):
@@ -98,22 +99,36 @@ class _Rooms:
         self.demands = [demand for demand, _ in same]
         self.takers = [takers for _, takers in same]
 
-    def find(self, kind: int) -> int:
-        """Return the first place that has room for a job now; -1: none."""
+    def enter(self, kind: int) -> int:
+        """Take what a job asks for of the first place that has room for it now. Return the place; -1: none."""
+        demand = self.demands[kind]
         for place in self.takers[kind]:
             free = self.free[place]
-            for at, amount in self.demands[kind]:
+            for at, amount in demand:
                 if free[at] < amount:
                     break
             else:
+                for at, amount in demand:
+                    free[at] -= amount
+                self.slots -= 1
                 return place
         return -1
 
-    def take(self, place: int, kind: int, sign: int = 1) -> None:
-        """Take what a job asks for; with sign -1, give it back."""
+    def leave(self, place: int, kind: int) -> None:
+        """Give back what a job has taken."""
         free = self.free[place]
         for at, amount in self.demands[kind]:
-            free[at] -= sign * amount
+            free[at] += amount
+        if free[0] > 0:
+            self.slots += 1
+
+    def occupy(self, place: int, kind: int) -> None:
+        """Take what a job asks for that runs already, whether there is room or not."""
+        free = self.free[place]
+        if free[0] > 0:
+            self.slots -= 1
+        for at, amount in self.demands[kind]:
+            free[at] -= amount
 
 
 _CPU = 1_000_000
@@ -154,7 +169,12 @@ class _Run:
         """Run until no job is left that can start."""
         graph, events, delayed = self._graph, self._events, self._delayed
         for job, place in graph.running.items():
-            self._begin(job, -1 if place is None else place, 0.0, self._seconds[job])
+            self._starts[job] = 0.0
+            if place is not None:
+                self._place[job] = place
+                self._rooms.occupy(place, self._kinds[job])
+            heappush(events, (self._seconds[job], job))
+        self._steps += len(graph.running)
         for job, unmet in enumerate(self._unmet):
             if not unmet and job not in graph.running:
                 self._enqueue(job, 0.0)
@@ -177,7 +197,8 @@ class _Run:
         return Schedule(self._starts, self._ends, self._after, last, self._steps)
 
     def _enqueue(self, job: int, now: float) -> None:
-        if (due := self._graph.delays.get(job, 0.0)) > now:
+        delays = self._graph.delays
+        if delays and (due := delays.get(job, 0.0)) > now:
             heappush(self._delayed, (due, job))
         else:
             self._make_ready(job)
@@ -191,8 +212,8 @@ class _Run:
 
     def _start(self, now: float) -> None:
         """Start what fits, in the order of the queue. A job that does not fit lets those of other kinds start."""
-        rooms, ready, heads = self._rooms, self._ready, self._heads
-        if all(free[0] <= 0 for free in rooms.free):
+        rooms, ready, heads, starts = self._rooms, self._ready, self._heads, self._starts
+        if not rooms.slots:
             return
         full: dict[int, tuple[int, int]] = {}  # kinds that do not fit
         while heads and len(full) < MOST_KINDS:
@@ -201,43 +222,35 @@ class _Run:
             if not queue or queue[0] != job or kind in full:  # an earlier one has come before it
                 heappop(heads)
                 continue
-            place = rooms.find(kind)
+            place = rooms.enter(kind)
             if place < 0:
                 full[kind] = heappop(heads)
                 continue
             heappop(queue)
-            if self._starts[job] < 0:
-                self._after[job] = self._waited_for(job, now)
+            if starts[job] < 0:
+                starts[job] = now
+                need = self._released[job]  # its last need if that ends now, else one that leaves room
+                at_once = not self._freed or (need >= 0 and self._ends[need] == now)
+                self._after[job] = need if at_once else self._freed[-1]
             failing = self._failing.get(job)
-            self._begin(job, place, now, failing[0][0] if failing else self._seconds[job])
+            heappush(self._events, (now + (failing[0][0] if failing else self._seconds[job]), job))
+            self._place[job] = place
+            self._steps += 1
             if queue:
                 heapreplace(heads, (queue[0], kind))
             else:
                 heappop(heads)
+            if not rooms.slots:
+                self._steps += bool(heads)
+                break
         self._steps += len(full)
         for head in full.values():
             heappush(heads, head)
 
-    def _waited_for(self, job: int, now: float) -> int:
-        """Return the job whose end lets a job start: its last need if that ends now, else one that leaves room."""
-        need = self._released[job]
-        if not self._freed or (need >= 0 and self._ends[need] == now):
-            return need
-        return self._freed[-1]
-
-    def _begin(self, job: int, place: int, now: float, seconds: float) -> None:
-        self._steps += 1
-        if self._starts[job] < 0:
-            self._starts[job] = now
-        if place >= 0:
-            self._place[job] = place
-            self._rooms.take(place, self._kinds[job])
-        heappush(self._events, (now + seconds, job))
-
     def _end(self, job: int, now: float) -> bool:
         """End an attempt. Return whether the job has ended with it; else it is retried."""
         if (place := self._place[job]) >= 0:
-            self._rooms.take(place, self._kinds[job], -1)
+            self._rooms.leave(place, self._kinds[job])
         self._freed.append(job)
         if failing := self._failing.get(job):
             heappush(self._delayed, (now + failing.pop(0)[1], job))
@@ -245,8 +258,8 @@ class _Run:
         self._ends[job] = now
         unmet = self._unmet
         for child in self._graph.children[job]:
-            unmet[child] -= 1
-            if not unmet[child]:
+            unmet[child] = left = unmet[child] - 1
+            if not left:
                 self._released[child] = job
                 self._enqueue(child, now)
         return True

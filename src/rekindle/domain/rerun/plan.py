@@ -174,6 +174,15 @@ class JobSet(msgspec.Struct, frozen=True):
             )
             yield found, set_of(self.change, Columns(ids, names, versions, attempts, near, near_names))
 
+    def by_version(self) -> Iterable[tuple[int, Sequence[int]]]:
+        """Return the jobs of each version: (version, ids)."""
+        if self.versions.count(self.versions[0]) == len(self.ids):
+            return [(self.versions[0], self.ids)]
+        found: dict[int, list[int]] = {}
+        for job, version in zip(self.ids, self.versions, strict=True):
+            found.setdefault(version, []).append(job)
+        return found.items()
+
     @property
     def key(self) -> str:
         """The change as text: sets of a plan have different ones."""

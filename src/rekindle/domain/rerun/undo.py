@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,25 +28,38 @@ class JobPointers(msgspec.Struct, frozen=True):
 class UndoConflicts(msgspec.Struct, frozen=True):
     """What may prevent undoing a rerun."""
 
-    started: Sequence[str]  # its jobs that have a live attempt other than the one it archived, by id
+    started: Sequence[str]  # its jobs that have run a live attempt other than the one it archived, by id
     touched: Mapping[str, Sequence[int]]  # the newer reruns in force of its jobs, by name
     # attempts that it asked to cancel and that have completed, with the names of their jobs
     completed: Mapping[int, str] = msgspec.field(default_factory=dict)
+    # its jobs, by name, that an earlier attempt has completed since without running (0: one that was deleted)
+    reused: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 _NAMED = 5
 
 
 def refuse_undo(conflicts: UndoConflicts) -> None:
-    """Raise UndoRefused, naming the jobs, if a later rerun in force touched any job of a rerun, or if any has started
-    since."""
+    """Raise UndoRefused, naming the jobs, if a later rerun in force touched any job of a rerun, or if any has started,
+    or was completed by an earlier attempt, since."""
     refuse_if_touched_later(conflicts)
+    happened = []
     if conflicts.started:
-        verb = "has" if len(conflicts.started) == 1 else "have"
+        happened.append(f"{_names(conflicts.started)} {_verb(conflicts.started, 'has', 'have')} started")
+    if conflicts.reused:
+        sources = [str(number) for number in dict.fromkeys(conflicts.reused.values()) if number]
+        which = f"attempt{'s' * (len(sources) > 1)} {_listed(sources)}" if sources else "attempts that were deleted"
+        was = _verb(conflicts.reused, "was", "were")
+        happened.append(f"{_names([*conflicts.reused])} {was} reused from {which}")
+    if happened:
         raise UndoRefused(
-            f"{_names(conflicts.started)} {verb} started since the rerun",
+            f"{', and '.join(happened)} since the rerun",
             hint="the earlier attempts are kept: rekindle attempts list",
         )
+
+
+def _verb(names: Collection[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several
 
 
 def refuse_if_touched_later(conflicts: UndoConflicts) -> None:
@@ -61,8 +74,12 @@ def refuse_if_touched_later(conflicts: UndoConflicts) -> None:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+    return _listed([f"`{name}`" for name in names])
+
+
+def _listed(words: Sequence[str]) -> str:
+    shown = ", ".join(words[:_NAMED])
+    return shown if len(words) <= _NAMED else f"{shown} and {len(words) - _NAMED} more"
 
 
 def pointers_before(view: JobView) -> JobPointers:

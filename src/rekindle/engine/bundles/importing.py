@@ -6,7 +6,6 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,13 +15,15 @@ from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import NotFound, Refused, StoreDamaged
 from rekindle.engine.bundles.bundled_files import unpack_tar
 from rekindle.engine.bundles.manifest import ATTEMPTS, FORMAT, PROJECT, VERSION, Manifest, rows_member
+from rekindle.engine.retention.unfinished_imports import remove_unfinished_imports
 from rekindle.files.bundle_files import BundleFile, DamagedBundle, Member, digest_of_file, is_safe, lines_of
 from rekindle.files.store_files import make_folder, open_regular_file, open_store_file
 from rekindle.journal.encoding import from_json
+from rekindle.journal.import_drafts import DraftFile, ImportDraft, new_token, recorded, remove_files
 from rekindle.journal.paths import attempt_folder
-from rekindle.journal.trees import open_parent, remove_tree
+from rekindle.journal.trees import move_to_free_name, open_parent
 from rekindle.store.bundle_columns import COLUMNS
-from rekindle.store.bundles import BundleWriter, NewWorkflow, reserve_attempts
+from rekindle.store.bundles import EVENT, BundleWriter, NewWorkflow, reserve_attempts
 from rekindle.store.schema import newest_version
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 _OWN = re.compile(r"([1-9]\d*)((?:\.[^/]*)?(?:/.*)?)", re.DOTALL)
 _UNUSABLE = re.compile(r"[/\0-\x1f\x7f]+")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-EVENT = "imported"
-"""The kind of event, of no workflow, that names the bundle of an imported workflow."""
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -102,6 +100,8 @@ def import_bundle(
     Raises:
         Refused: The bundle is damaged, or its name or files are taken. Nothing is imported.
     """
+    if not dry_run:
+        remove_unfinished_imports(session)
     try:
         return _Import(session, bundle, name, into, progress).run(dry_run=dry_run)
     except (DamagedBundle, tarfile.TarError) as error:
@@ -139,15 +139,26 @@ class _Import:
         attempts = self._manifest.rows.get("attempt", 0)
         with self._session.store.write() as archive:
             first = reserve_attempts(archive.database, attempts)
-        files = _NewFiles(self._session.store.folder, range(first, first + attempts))
-        try:
-            self._unpack_attempts(first, attempts)
-            self._unpack_project(files, new)
-            workflow = self._write_rows(first)
-        except BaseException:
-            files.remove()
-            raise
+        draft = self._draft(first, attempts, new)
+        with recorded(self._session.store.folder, draft):
+            try:
+                self._unpack_attempts(first, attempts)
+                self._unpack_project(draft, new)
+                workflow = self._write_rows(draft)
+            except BaseException:
+                remove_files(self._session.store.folder, draft)
+                raise
         return self._report(workflow, new)
+
+    def _draft(self, first: int, attempts: int, new: list[Member]) -> ImportDraft:
+        places = [
+            DraftFile(f"{self._directory}/{one.name.removeprefix(PROJECT)}", one.size, one.blake3, one.mtime_ns)
+            for one in new
+        ]
+        wanted = {parent for one in places for parent in Path(one.path).parents}
+        wanted |= {Path(self._directory), *Path(self._directory).parents} if self._files else set()
+        folders = sorted(str(one) for one in wanted if not os.path.lexists(one))
+        return ImportDraft(new_token(), self._bundle.digest, first, attempts, tuple(places), tuple(folders))
 
     def _report(self, workflow: int | None, new: list[Member]) -> ImportReport:
         manifest = self._manifest
@@ -219,25 +230,24 @@ class _Import:
         except OSError as error:
             raise _unwritable(error) from error
 
-    def _unpack_project(self, files: _NewFiles, new: list[Member]) -> None:
+    def _unpack_project(self, draft: ImportDraft, new: list[Member]) -> None:
+        """Write the files of the project, each beside its place under another name first."""
         if not self._files:
             return
         try:
-            if not os.path.isdir(self._directory):  # noqa: PTH112
-                Path(self._directory).mkdir(parents=True)
-                files.folders.append(self._directory)
+            Path(self._directory).mkdir(parents=True, exist_ok=True)
             for number, one in enumerate(new, 1):
                 self._progress(f"files: {number} of {len(new)}")
                 path = f"{self._directory}/{one.name.removeprefix(PROJECT)}"
-                with open_parent(self._directory, path, files.folders) as (at, name):
-                    fd = os.open(name, _NEW_FILE, 0o777 if one.executable else 0o666, dir_fd=at)
-                    files.paths.append(path)
+                with open_parent(self._directory, path, made=[]) as (at, name):
+                    fd = os.open(draft.part_name, _NEW_FILE, 0o777 if one.executable else 0o666, dir_fd=at)
                     _write(fd, self._bundle.read(one.name), one.mtime_ns)
+                    move_to_free_name(at, draft.part_name, at, name)
         except OSError as error:
             raise _unwritable(error) from error
 
-    def _write_rows(self, first: int) -> int:
-        new = NewWorkflow(self._renamed, self._directory, first, self._manifest.rows)
+    def _write_rows(self, draft: ImportDraft) -> int:
+        new = NewWorkflow(self._renamed, self._directory, draft.first, self._manifest.rows)
         now = self._session.clock()
         with self._session.store.write() as archive:
             self._refuse_known(archive)
@@ -251,6 +261,7 @@ class _Import:
             writer.finish()
             archive.workflows.archive(writer.workflow, now)
             detail = {"workflow": writer.workflow, "name": self._name, "bundle": self._bundle.digest}
+            detail["token"] = draft.token
             archive.events.add(now, EVENT, None, detail)
         return writer.workflow
 
@@ -320,30 +331,6 @@ def _unwritable(error: OSError) -> Refused:
         f"{error.filename or 'a file'} cannot be written: {error.strerror}; nothing was imported",
         hint="--into DIR unpacks into another folder",
     )
-
-
-class _NewFiles:
-    """The files and folders that an import has made: `paths` and `folders` in the project, and those of `attempts`."""
-
-    def __init__(self, store: str, attempts: range) -> None:
-        self.paths: list[str] = []
-        self.folders: list[str] = []
-        self._store, self._attempts = store, attempts
-
-    def remove(self) -> None:
-        """Remove what was made."""
-        for path in self.paths:
-            Path(path).unlink(missing_ok=True)
-        for folder in reversed(self.folders):
-            with suppress(OSError):  # something else is in it
-                os.rmdir(folder)  # noqa: PTH106
-        for attempt in self._attempts:
-            own = attempt_folder(self._store, attempt)
-            folder, _, number = own.rpartition("/")
-            if attempt == self._attempts[0] or not attempt & 0xFF:
-                names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112 PTH208
-            for place in (Path(folder, name) for name in names if name.partition(".")[0] == number):
-                remove_tree(str(place)) if place.is_dir() else place.unlink(missing_ok=True)
 
 
 def _write(fd: int, pieces: Iterable[bytes], mtime_ns: int | None = None) -> None:

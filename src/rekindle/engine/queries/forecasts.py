@@ -68,7 +68,7 @@ def forecast_store(session: Session, options: ForecastOptions) -> StoreForecast:
         every = {number: name for number, (name, _) in open_workflows.items()}
         workflows = every if chosen is None else {chosen.id: chosen.name}
         jobs = archive.forecasts.jobs(workflows)
-        needs = archive.forecasts.needs(workflows)
+        needs = archive.forecasts.needs(workflows, {job.id for job in jobs})
         alive = [] if options.slots is not None else live_and_dead_runners(archive, now)[0]
         places = [
             Place(one.slots, capacity_of(one.offer), one.offer.workflow, one.id)
@@ -89,7 +89,10 @@ def forecast_store(session: Session, options: ForecastOptions) -> StoreForecast:
         others = sum(count for number, (_, count) in open_workflows.items() if number not in workflows)
         path = None
         if chosen is not None and not expected_to_run(given)[0]:
-            attempts = archive.statistics.attempts_in_time(chosen.id)
+            ran = archive.statistics.attempts_in_time(chosen.id)
+            attempts = sorted(
+                [*ran, *archive.statistics.completed_otherwise(chosen.id)], key=lambda one: (one.started, one.id)
+            )
             path = PastPath(chosen, realised_path(attempts, lambda job: archive.jobs.parents([job]).get(job, ())))
     found = forecast(given)
     with session.store.read() as archive:

@@ -101,15 +101,21 @@ def attempt_log(session: Session, attempt: int, step: int, stream: Stream, item:
 
 def attempt_of(session: Session, job: int, attempt: int | None = None) -> Attempt:
     """Return an attempt of a job by number; default: the newest."""
-    return _find_attempt(session, job, attempt)[1]
+    with session.store.read() as archive:
+        return _attempt_by_number(archive.jobs.get([job])[0], archive.attempts.listing([job], None), attempt)
 
 
 def _find_attempt(
     session: Session, job: int, attempt: int | None, step: str | None = None
 ) -> tuple[Job, Attempt, JobTemplate]:
+    """Return an attempt of a job by number, with its job and definition; of a reused one, the attempt that it stands
+    for, if that was not deleted: it has the logs."""
     with session.store.read() as archive:
         row = archive.jobs.get([job])[0]
         chosen = _attempt_by_number(row, archive.attempts.listing([job], None), attempt)
+        source = archive.attempts.get(chosen.reused_from) if chosen.reused_from else None
+        if source is not None:
+            row, chosen = archive.jobs.get([source.job])[0], source
         template = archive.workflows.template(chosen.template)
         refuse_logs_of_pruned(archive, row.name, chosen)
     names = [one.name for one in template.steps]
@@ -188,7 +194,7 @@ def follow(
             current = archive.attempts.get(number)
         if current is None:
             return
-        for file in log_files(session, job, current.number, step)[(stream == "stderr") :: 2]:
+        for file in log_files(session, current.job, current.number, step)[(stream == "stderr") :: 2]:
             at = names.index(file.step)
             if at in done or (not file.final and current.state in ACTIVE and not Path(file.path).exists()):
                 continue

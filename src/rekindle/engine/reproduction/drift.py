@@ -20,6 +20,8 @@ from rekindle.engine.reproduction.recorded import find_copies
 from rekindle.engine.staleness.contents import ContentRequests, FileRequest, VariableDigests, read_contents
 from rekindle.engine.staleness.environments import EnvironmentLookups
 from rekindle.files.digests import digest_of
+from rekindle.journal.content_store import ContentStore
+from rekindle.journal.kept_outputs import read_document
 
 if TYPE_CHECKING:
     from rekindle.engine.reproduction.recorded import RecordedAttempt
@@ -27,25 +29,36 @@ if TYPE_CHECKING:
     from rekindle.engine.staleness.contents import FileContents, ReadProgress
 
 
+class CachedOutput(msgspec.Struct, frozen=True):
+    """An output of an attempt, a file or a folder, in the content store."""
+
+    attempt: int
+    name: str
+    digest: str
+
+
 class SourceFile(msgspec.Struct, frozen=True):
     """A file or folder that the attempt read: `source` is the path that holds its content; None: nothing does.
 
-    `excluded`: absolute paths inside `source` that are not taken: outputs of the attempt itself."""
+    `excluded`: absolute paths inside `source` that are not taken: outputs of the attempt itself. `cached`: the content
+    is restored from the content store instead."""
 
     path: str
     source: str | None
     excluded: tuple[str, ...] = ()
+    cached: CachedOutput | None = None
 
 
 class Drift(msgspec.Struct, frozen=True):
     """What differs today from what an attempt ran with.
 
-    `reasons`: what the attempt would be given as it is today. `restored`: what differs today, and is given as it was.
-    """
+    `reasons`: what the attempt would be given as it is today. `restored`: what differs today, and is given as it was;
+    `cached`: the paths among these whose contents come from the content store."""
 
     reasons: tuple[Reason, ...]
     restored: tuple[Reason, ...]
     sources: tuple[SourceFile, ...]
+    cached: frozenset[str] = frozenset()
 
 
 class _ReadFile(msgspec.Struct, frozen=True):
@@ -85,7 +98,7 @@ def compare_with_today(
     )
     contents = read_contents(requests, one.known, progress)
     changed = [each for each in files if each.now(contents).digest != each.was.digest]
-    held = _held_elsewhere(session, changed)
+    held = _held_elsewhere(session, one.store, changed)
     sources = [_source(one, each, contents, held) for each in files]
     lost = [each for each in changed if each.was.digest not in held]
     reasons = [*_file_reasons(lost, contents), *_unstable(one)]
@@ -94,8 +107,10 @@ def compare_with_today(
     reasons += environment_part_reasons({part.part: (then, contents.environment[part]) for part, then in parts.items()})
     digests = VariableDigests(environment)
     reasons += variable_reasons(one.prints.env, {name: digests.digest(name) for name in one.prints.env})
-    restored = [*_file_reasons([each for each in changed if each.was.digest in held], contents), *_upstream(one)]
-    return Drift(tuple(reasons), tuple(restored), tuple(sources))
+    given = [each for each in changed if each.was.digest in held]
+    restored = [*_file_reasons(given, contents), *_upstream(one)]
+    cached = frozenset(each.was.path for each in given if held[each.was.digest].cached)
+    return Drift(tuple(reasons), tuple(restored), tuple(sources), cached)
 
 
 def _files_read(one: RecordedAttempt) -> list[_ReadFile]:
@@ -128,22 +143,46 @@ def _items(one: RecordedAttempt) -> Iterator[FileContent]:
                 yield FileContent(step, path, each.digest)
 
 
-def _held_elsewhere(session: Session, changed: Iterable[_ReadFile]) -> dict[str, str]:
-    """Return, by digest, a path that holds a content that is not in its place any more."""
+class _Held(msgspec.Struct, frozen=True):
+    """Where a content is that is not in its place any more: at a path, or in the content store."""
+
+    path: str | None = None
+    output: CachedOutput | None = None
+    cached: bool = False
+
+
+def _held_elsewhere(session: Session, store: str, changed: Iterable[_ReadFile]) -> dict[str, _Held]:
+    """Return, by digest, where a content is that is not in its place any more. All are read, to be sure of it."""
     digests = {each.was.digest for each in changed if each.was.by == "content" and each.was.matched is None}
+    contents = ContentStore(store)
     found = {}
-    for digest, paths in find_copies(session, digests).items():
-        place = next((path for path in paths if digest_of(path) == digest), None)
+    for digest, copies in find_copies(session, digests).items():
+        place = next((path for path in copies.paths if digest_of(path) == digest), None)
         if place is not None:
-            found[digest] = place
+            found[digest] = _Held(place)
+        elif (output := _cached_output(contents, copies.attempts, digest)) is not None:
+            found[digest] = _Held(output=output, cached=True)
+        elif digest_of(contents.path(digest)) == digest:  # of a file within an output
+            found[digest] = _Held(contents.path(digest), cached=True)
     return found
 
 
-def _source(one: RecordedAttempt, each: _ReadFile, contents: FileContents, held: Mapping[str, str]) -> SourceFile:
+def _cached_output(contents: ContentStore, attempts: Iterable[int], digest: str) -> CachedOutput | None:
+    """Return an output with this content of one of these attempts, if it is whole in the content store."""
+    for attempt in attempts:
+        document = read_document(contents, attempt)
+        for output in () if document is None else document.outputs:
+            files = {each.text for each in output.files if each.kind == "file"}
+            if output.digest == digest and all(digest_of(contents.path(each)) == each for each in files):
+                return CachedOutput(attempt, output.name, digest)
+    return None
+
+
+def _source(one: RecordedAttempt, each: _ReadFile, contents: FileContents, held: Mapping[str, _Held]) -> SourceFile:
     was, now = each.was, each.now(contents)
     own = tuple(output.path for output in one.prints.outputs)
-    if now.digest != was.digest and was.digest in held:
-        return SourceFile(was.path, held[was.digest])
+    if now.digest != was.digest and (found := held.get(was.digest)) is not None:
+        return SourceFile(was.path, found.path, cached=found.output)
     return SourceFile(was.path, was.path if now.digest != ABSENT else None, own)
 
 

@@ -143,19 +143,32 @@ def _read(archive: Snapshot, one: Attempt, store: str) -> RecordedAttempt:
     )
 
 
-def find_copies(session: Session, digests: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return, by digest, the paths in which attempts left this content, or to which it was saved."""
-    if not digests:
-        return {}
-    found: dict[str, list[str]] = {digest: [] for digest in digests}
+class Copies(msgspec.Struct, frozen=True):
+    """Where a content was put: `paths` in which attempts left it, or to which it was saved; `attempts` that left it in
+    an output, and whose outputs are in the content store."""
+
+    paths: tuple[str, ...] = ()
+    attempts: tuple[int, ...] = ()
+
+
+def find_copies(session: Session, digests: Collection[str]) -> dict[str, Copies]:
+    """Return, by digest, where this content was put."""
+    paths: dict[str, list[str]] = {digest: [] for digest in digests}
+    attempts: dict[str, list[int]] = {digest: [] for digest in digests}
     with session.store.read() as archive:
-        for attempt, prints in archive.fingerprints.making("", digests).items():
+        making = archive.fingerprints.making("", digests) if digests else {}
+        cached = archive.cached_outputs.kept(making.keys()) if making else set()
+        for attempt, prints in making.items():
             saved = {one.path: one.kept for one in archive.reruns.saved(attempt)}
             for output in prints.outputs:
-                if output.digest in found:
-                    found[output.digest] += [saved[output.path]] if output.path in saved else []
-                    found[output.digest].append(output.path)
-    return {digest: tuple(dict.fromkeys(paths)) for digest, paths in found.items()}
+                if output.digest in paths:
+                    paths[output.digest] += [saved[output.path]] if output.path in saved else []
+                    paths[output.digest].append(output.path)
+                    attempts[output.digest] += [attempt] if attempt in cached else []
+    return {
+        digest: Copies(tuple(dict.fromkeys(paths[digest])), tuple(dict.fromkeys(attempts[digest])))
+        for digest in digests
+    }
 
 
 def _assignment(

@@ -27,11 +27,12 @@ from rekindle.engine.reproduction.recorded import with_token
 from rekindle.files.file_patterns import matching_files
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, TaskTemplate
+from rekindle.journal.restored_outputs import RestoreTarget, restore
 from rekindle.journal.trees import copy_file, copy_tree
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import FileContent
-    from rekindle.engine.reproduction.drift import Drift, SourceFile
+    from rekindle.engine.reproduction.drift import CachedOutput, Drift, SourceFile
     from rekindle.engine.reproduction.recorded import RecordedAttempt
 
 SMALL_FILE = 1 << 20
@@ -194,6 +195,11 @@ def _copy_all(one: RecordedAttempt, drift: Drift, places: _Places) -> int:
     for folder in _python_environments(one):
         Path(places.of(folder)).parent.mkdir(parents=True, exist_ok=True)
         copy_tree(folder, places.of(folder), lambda _: None)
+    restored = {each.path: each.cached for each in drift.sources if each.cached is not None}
+    for path, cached in sorted(
+        restored.items()
+    ):  # a folder before what is in it, and before anything is copied into it
+        _restore(one, cached, path, places)
     for each in drift.sources:
         for source, path in _files_of(one, each):
             _copy(source, places.of(path), each.excluded)
@@ -213,6 +219,17 @@ def _copy_all(one: RecordedAttempt, drift: Drift, places: _Places) -> int:
         if Path(output.path).parent.is_dir():
             Path(places.of(output.path)).parent.mkdir(parents=True, exist_ok=True)
     return brought
+
+
+def _restore(one: RecordedAttempt, cached: CachedOutput, path: str, places: _Places) -> None:
+    """Put an output from the content store to the place of a path. Refused if it has changed since it was found."""
+    target = RestoreTarget(cached.name, places.of(path), cached.digest, places.folder)
+    problem = restore(one.store, cached.attempt, [target])
+    if problem is not None:
+        raise Refused(
+            f"{path} cannot be restored from the cache: {problem.text}",
+            hint=f"see what differs now: rekindle reproduce {one.attempt.id}",
+        )
 
 
 def _python_environments(one: RecordedAttempt) -> Iterator[str]:

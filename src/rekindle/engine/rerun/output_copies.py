@@ -72,7 +72,7 @@ def copy_outputs(
     """Copy the outputs that a plan saves. `directories`: by job, the folder of its workflow. Refused if one cannot be
     copied. Copies are removed if that happens, if the block fails even after `commit`, or if the block does not call
     `commit`."""
-    jobs = [job for job in plan.jobs if job.saves and job.archives]
+    jobs = list(plan.jobs.having(lambda job: bool(job.saves and job.archives)))
     found = OutputCopies()
     try:
         count = _CopyCounter(sum(_size(path) for job in jobs for path in job.saves), progress)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import Refused
 from rekindle.engine.retention.prune import finish_removals
+from rekindle.engine.retention.unfinished_imports import remove_unfinished_imports
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 def vacuum_store(session: Session) -> tuple[int, int]:
     """Give the free pages of the store's database back to the file system, after the files that an interrupted prune
-    has left are removed. Return the database's bytes before and after. Refused while a runner has not ended."""
+    or import has left are removed. Return the database's bytes before and after. Refused while a runner has not
+    ended."""
     with session.store.read() as archive:
         running = archive.runners.alive()
     if running:
@@ -22,4 +24,5 @@ def vacuum_store(session: Session) -> tuple[int, int]:
             hint="wait for it, or end it: `rekindle status` names its process",
         )
     finish_removals(session)
+    remove_unfinished_imports(session)
     return session.store.compact()

@@ -187,7 +187,10 @@ def begin_ids_again(session: Session) -> bool:
     """Let the ids of new jobs and attempts follow the highest in the store, after workflows were deleted. What deleted
     attempts left in the store is removed, except for their folders: ids of attempts follow those. Return False, and
     change nothing, while a runner works or its end is not recorded."""
+    from rekindle.engine.retention.unfinished_imports import remove_unfinished_imports
+
     finish_removals(session)  # files of attempts whose ids may begin again
+    remove_unfinished_imports(session)
     sweep(session)
     with session.store.write() as archive:
         stored, used = archive.jobs.highest_attempts()

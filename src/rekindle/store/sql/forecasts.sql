@@ -15,9 +15,9 @@ FROM job LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.workflow IN @workflows AND job.retired = 0 AND job.state <> 4 ORDER BY job.id;
 
 -- name: needs
--- The needs of waiting jobs that have not completed.
-SELECT edge.parent, edge.child FROM job JOIN edge ON edge.child = job.id JOIN job AS needed ON needed.id = edge.parent
-WHERE job.workflow IN @workflows AND job.state = 0 AND job.retired = 0 AND needed.retired = 0 AND needed.state <> 4;
+-- The needs of waiting jobs, also those that have completed.
+SELECT edge.parent, edge.child FROM job JOIN edge ON edge.child = job.id
+WHERE job.workflow IN @workflows AND job.state = 0 AND job.retired = 0;
 
 -- name: names
 -- The names of jobs.

@@ -73,10 +73,17 @@ SELECT attempt.id, attempt.folder, attempt.builds_on, EXISTS (
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
+-- name: restores_more
+-- 1 if undo restores more of a job than its attempt, else 0.
+CASE WHEN held IS NULL AND canceled = 0 AND next_attempt IS NULL THEN 0 ELSE 1 END;
+
 -- name: bound_jobs
--- The versions of jobs, and whether undo has more to restore of each than its attempt.
-SELECT id, version, CASE WHEN held IS NULL AND canceled = 0 AND next_attempt IS NULL THEN 0 ELSE 1 END
-FROM job WHERE id IN @jobs;
+-- The number of these jobs that have a version, and the number for which undo restores more than the attempt.
+SELECT count(*), coalesce(sum({restores_more}), 0) FROM job WHERE id IN @jobs AND version = :version;
+
+-- name: restoring
+-- The jobs with a version for which undo restores more than the attempt.
+SELECT id FROM job WHERE id IN @jobs AND version = :version AND {restores_more} = 1;
 
 -- name: pointers
 -- What a rerun changes of jobs beside their attempts. `alone`: the job, if it has overrides, which a revision may drop.
@@ -166,11 +173,13 @@ WHERE rerun_job.rerun = :rerun AND job.id = rerun_job.job AND job.version = reru
     AND rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change AND rerun_change.stays = 1;
 
 -- name: moved_counts
--- How many jobs of each workflow and class a rerun has moved from one state to another.
-SELECT job.workflow, job.resource_class, rerun_change.before, rerun_change.after, count(*)
-FROM rerun_job JOIN job ON job.id = rerun_job.job
-    JOIN rerun_change ON rerun_change.rerun = rerun_job.rerun AND rerun_change.number = rerun_job.change
-WHERE rerun_job.rerun = :rerun GROUP BY 1, 2, 3, 4;
+-- How many jobs of each workflow and class each change of a rerun has moved from one state to another.
+WITH moved (number, workflow, resource_class, n) AS (
+    SELECT rerun_job.change, job.workflow, job.resource_class, count(*)
+    FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun GROUP BY 1, 2, 3
+)
+SELECT moved.workflow, moved.resource_class, rerun_change.before, rerun_change.after, moved.n
+FROM moved JOIN rerun_change ON rerun_change.rerun = :rerun AND rerun_change.number = moved.number;
 
 -- name: classes
 -- The workflows and resource classes of jobs.
@@ -260,12 +269,13 @@ FROM rerun_job JOIN job ON job.id = rerun_job.job
 WHERE rerun_job.rerun = :rerun AND rerun_job.saved IS NOT NULL ORDER BY rerun_job.job;
 
 -- name: started_since
--- The jobs of a rerun that have started since, and those that have used an attempt that it recorded.
-SELECT job.id, job.name FROM rerun_job JOIN job ON job.id = rerun_job.job JOIN attempt ON attempt.id = job.attempt
+-- The jobs of a rerun that have started since, and those that have used an attempt that it recorded. `reused_from`: the
+-- attempt that has completed one without running.
+SELECT job.id, job.name, attempt.reused_from FROM rerun_job JOIN job ON job.id = rerun_job.job JOIN attempt ON attempt.id = job.attempt
 WHERE rerun_job.rerun = :rerun AND (rerun_job.attempt IS NULL OR job.attempt <> rerun_job.attempt)
     AND (attempt.completed_by IS NULL OR attempt.completed_by <> :rerun)
 UNION
-SELECT job.id, job.name FROM attempt AS made JOIN edge ON edge.parent = made.job JOIN job ON job.id = edge.child
+SELECT job.id, job.name, attempt.reused_from FROM attempt AS made JOIN edge ON edge.parent = made.job JOIN job ON job.id = edge.child
     JOIN attempt ON attempt.id = job.attempt
     JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'needed'
 WHERE made.completed_by = :rerun AND (attempt.completed_by IS NULL OR attempt.completed_by <> :rerun)

@@ -56,7 +56,7 @@ SELECT id, template FROM job WHERE id IN @jobs;
 -- The same for all jobs that have these templates now, by template.
 SELECT job.template, attempt.ended - attempt.started FROM job JOIN attempt ON attempt.job = job.id
 WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
-    AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
+    AND job.attempts > 0 AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
 
 -- name: step_durations
 -- How long the completed steps of the attempts of jobs took, by job and name.
@@ -68,7 +68,7 @@ WHERE attempt.job IN @jobs AND step.state = 4 AND step.kept_from IS NULL AND ste
 SELECT job.template, step.name, step.ended - step.started
 FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
 WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
-    AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
+    AND job.attempts > 0 AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
 
 -- name: attempts_in_time
 -- When and where the attempts of a workflow ran, and how they ended, live and archived, by their start.
@@ -78,6 +78,18 @@ SELECT attempt.id, attempt.job, job.name, template.name AS template, attempt.num
 FROM attempt JOIN job ON job.id = attempt.job JOIN template ON template.id = attempt.template
 WHERE job.workflow = :workflow AND attempt.started IS NOT NULL
 ORDER BY attempt.started, attempt.id;
+
+-- name: completed_otherwise
+-- The live attempts of a workflow that were completed without running: with the times of the attempt that they stand
+-- for, or when a person recorded them.
+SELECT attempt.id, attempt.job, job.name, template.name AS template, attempt.number, attempt.state, attempt.cause,
+    source.host, source.worker, COALESCE(source.started, attempt.ended) AS started,
+    COALESCE(source.ended, attempt.ended) AS ended, source.max_rss_bytes, FALSE AS archived
+FROM job JOIN attempt ON attempt.id = job.attempt JOIN template ON template.id = attempt.template
+    LEFT JOIN attempt AS source ON source.id = attempt.reused_from
+        AND source.started IS NOT NULL AND source.ended IS NOT NULL
+WHERE job.workflow = :workflow AND attempt.started IS NULL AND attempt.state = 4
+ORDER BY 10, attempt.id;
 
 -- name: has_removed_outputs
 -- Whether any temporary output of the store was removed, or is to be.
