@@ -1,8 +1,8 @@
 """Workers of the local executor without the start of an interpreter: it is most of the time of a worker of one job.
 
 A host process, one for each process of the test run, has imported the modules of a worker. It forks for each worker
-that this process starts. A forked worker has the words, environment, folder, descriptors and session that it would have
-as a new process, and is a child of this process (CLONE_PARENT of clone(2)), which reaps it. Different are
+that this process starts. A forked worker has the words, environment, folder, mask, descriptors and session that it
+would have as a new process, and is a child of this process (CLONE_PARENT of clone(2)), which reaps it. Different are
 /proc/PID/cmdline and /proc/PID/environ, which are the host's."""
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ class WorkerHost:
         self, path: str, argv: Sequence[str], env: Mapping[str, str], *, file_actions: Sequence[Any] = (), **more: Any
     ) -> int:
         """Do as os.posix_spawn does, but let the host fork a worker that needs no interpreter of its own."""
-        order = json.dumps({"words": argv[len(_WORDS) :], "env": dict(env)}, default=str).encode()
-        if list(argv[: len(_WORDS)]) != _WORDS or not self._is_like(env) or len(order) > _MOST_BYTES:
+        if list(argv[: len(_WORDS)]) != _WORDS or not self._is_like(env):
+            return _spawn(path, argv, env, file_actions=file_actions, **more)
+        order = json.dumps({"words": argv[len(_WORDS) :], "env": dict(env), "umask": _umask()}).encode()
+        if len(order) > _MOST_BYTES:
             return _spawn(path, argv, env, file_actions=file_actions, **more)
         assert more == {"setsid": True, "setsigmask": ()}, more
         places: dict[int, int] = {}
@@ -100,6 +102,12 @@ class WorkerHost:
         return self._link
 
 
+def _umask() -> int:
+    """Return the mask of new files. os.umask(2) would change it for the other threads too."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1], 8) for line in file if line.startswith("Umask:"))
+
+
 def _serve(link: socket.socket) -> list[str]:
     """Fork for each order. Return the words of the worker in the forked process."""
     assert threading.active_count() == 1
@@ -133,6 +141,7 @@ def _become(order: dict[str, Any], descriptors: list[int], link: socket.socket) 
     os.setsid()
     *streams, folder = descriptors
     os.fchdir(folder)
+    os.umask(order["umask"])
     os.environ.clear()
     os.environ.update(order["env"])
     lifted = [fcntl.fcntl(stream, fcntl.F_DUPFD, _ABOVE) for stream in streams]
