@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from dask_cluster import shared_dask
+from forked_workers import WorkerHost
 from rekindle.domain.models import Job, StateChange
 from rekindle.domain.states import State
 from rekindle.engine.session import open_session
@@ -80,6 +81,28 @@ def new_stores_are_copies() -> Iterator[None]:
     """New stores of this process are copies of one; see `copied_stores`."""
     with copied_stores():
         yield
+
+
+FOLDERS_OF_FORKED_WORKERS = ("cli", "engine")
+
+
+@pytest.fixture(scope="session")
+def worker_host() -> Iterator[WorkerHost]:
+    """What forks workers for this process."""
+    host = WorkerHost(os.environ)
+    yield host
+    host.close()
+
+
+@pytest.fixture(autouse=True)
+def workers_of_all_tests(
+    request: pytest.FixtureRequest, worker_host: WorkerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In folders whose tests are not about processes, fork the workers of this process. Modules that are about them
+    say `pytestmark = pytest.mark.new_interpreters`."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in FOLDERS_OF_FORKED_WORKERS and request.node.get_closest_marker("new_interpreters") is None:
+        monkeypatch.setattr(os, "posix_spawn", worker_host.spawn)
 
 
 @pytest.fixture(autouse=True)

@@ -34,10 +34,11 @@ _MOST_BYTES = 150_000  # of an order: a packet is smaller than the buffer of a s
 
 def can_fork(command: list[str], env: Mapping[str, str]) -> bool:
     """Return whether a forked command is as good as a new one. Python and libc read their variables when they start."""
-    return command == [str(COMMAND)] and _read_at_start(env) == _read_at_start(os.environ)
+    return command == [str(COMMAND)] and read_at_start(env) == read_at_start(os.environ)
 
 
-def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
+def read_at_start(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python and libc read when they start."""
     return {name: value for name, value in env.items() if name.startswith(("PYTHON", "LC_", "LANG", "LD_", "TZ"))}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from cli_shell import Shell
 
+pytestmark = pytest.mark.new_interpreters
+
 PROBE = """\
 import ctypes, decimal, gc, locale, os, resource, signal, subprocess, sys, threading, time
 

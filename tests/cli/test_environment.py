@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
+pytestmark = pytest.mark.new_interpreters
+
 SPEC = """\
 name: score
 {top}

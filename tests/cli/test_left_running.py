@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cli_shell import Shell
 
 from rekindle.journal.processes import start_of
+
+pytestmark = pytest.mark.new_interpreters
 
 MODULE = """\
 import subprocess

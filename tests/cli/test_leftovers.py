@@ -8,6 +8,8 @@ import os
 import pytest
 from cli_shell import Shell
 
+pytestmark = pytest.mark.new_interpreters
+
 BIND = "import os, socket, sys; os.chdir(os.path.dirname(sys.argv[1])); socket.socket(socket.AF_UNIX).bind(sys.argv[2])"
 DEEP = "import sys; open(sys.argv[1], 'w').write('[' * int(sys.argv[2]) + ']' * int(sys.argv[2]))"
 

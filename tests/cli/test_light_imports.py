@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.new_interpreters
+
 BEFORE = "import sys; from rekindle.cli.light_imports import import_libraries; import_libraries()\n"
 
 

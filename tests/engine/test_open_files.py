@@ -16,6 +16,8 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.selection import Compare, Op
 from rekindle.journal.processes import wait_readable
 
+pytestmark = pytest.mark.new_interpreters
+
 TIMES = 5
 
 

@@ -12,6 +12,8 @@ from rekindle.engine.running.work import work
 from rekindle.executors.pool import WorkerInfo
 from rekindle.testing import ScriptedExecutor, ScriptedOutcome
 
+pytestmark = pytest.mark.new_interpreters
+
 MANY = "{name: many, jobs: {j: {matrix: {n: {range: [0, %d]}}, run: 'true', resources: {cpus: 0.1}}}}"
 
 
