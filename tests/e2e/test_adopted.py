@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import psutil
 
 from project_folder import Project, until
+from rekindle.engine.running.ingest import ingest
+from rekindle.engine.running.orphan_tracker import OrphanTracker
+from rekindle.engine.session import open_session
 from rekindle.journal.processes import session_members, start_of
+from rekindle.journal.records import Returned
 
 NAP = "echo ${job.name} >> ran.txt; echo $$ > pid-${job.name}; while ! test -e go-${job.name}; do sleep 0.02; done"
 
@@ -68,16 +73,17 @@ def test_what_runs_is_adopted_and_runs_once(project: Project) -> None:
     assert [len(project.attempts(name)) for name in ("a", "b")] == [1, 1]
 
 
-def test_what_a_worker_gives_back_does_not_wait_for_its_neighbour(project: Project) -> None:
-    """Both workers have short jobs queued when one of them starts a long one."""
-    project.spec(
-        f"""
+NEIGHBOURS = f"""
 name: neighbours
 jobs:
   a: {{run: "{NAP}", priority: 9}}
   short: {{matrix: {{i: {{range: [0, 300]}}}}, run: "echo ${{job.name}} >> ran.txt"}}
 """
-    )
+
+
+def test_what_a_worker_gives_back_does_not_wait_for_its_neighbour(project: Project) -> None:
+    """Both workers have short jobs queued when one of them starts a long one."""
+    project.spec(NEIGHBOURS)
     runner = project.start("run", "spec.yaml", "-j", "2")
     running(project, "a")
     until(lambda: len(project.ran()) > 20, "short ones run")
@@ -89,6 +95,39 @@ jobs:
     assert following.wait(timeout=60) == 0
     ran = project.ran()
     assert len(ran) == len(set(ran)) == 301
+
+
+def read_journals_only(folder: Path) -> None:
+    """Do as a command that commits what the journals of a dead runner say, and dies before it gives anything back."""
+    with open_session(str(folder), create=False) as session:
+        tracker, now = OrphanTracker(session), session.clock()
+        with session.store.write() as archive:
+            tracker.take_over(archive, archive.runners.alive(), None)
+        batches = tracker.read_journals()
+        assert any(isinstance(record, Returned) for batch in batches for record in batch.records)
+        with session.store.write() as archive:
+            ingest(archive, batches, now, lambda _: True)
+        tracker.committed(batches)
+        tracker.close()
+
+
+def test_what_a_worker_gave_back_is_free_if_another_process_has_read_its_journal(project: Project) -> None:
+    """The worker of the long job runs on, and that its neighbour's jobs are free stands in what is read already."""
+    project.spec(NEIGHBOURS)
+    runner = project.start("run", "spec.yaml", "-j", "2")
+    running(project, "a")
+    until(lambda: len(project.ran()) > 20, "short ones run")
+    vanish(runner)
+    journals = project.folder / ".rekindle" / "journal"
+    until(lambda: all("leaving" in path.read_text() for path in journals.iterdir()), "both workers leave")
+    until(lambda: any("closed" in path.read_text() for path in journals.iterdir()), "one has ended")
+    read_journals_only(project.folder / ".rekindle")
+    following = project.start("work", "-j", "1")
+    until(lambda: len(project.ran()) == 301, "all short ones run")
+    assert project.states()["a"] == "running"
+    let(project, "a")
+    assert following.wait(timeout=60) == 0
+    assert len(project.ran()) == len(set(project.ran())) == 301
 
 
 def test_a_job_of_which_the_worker_died_too_is_claimed_when_nothing_of_it_is_left(project: Project) -> None:

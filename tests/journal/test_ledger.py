@@ -21,10 +21,11 @@ from rekindle.journal.log import (
     encode_line,
     read_past_damage,
     read_records,
+    records_at_leaving,
     repair_end,
     restore_length,
 )
-from rekindle.journal.records import Closed, Ended, Opened, Record, Returned, Started, StepEnded, StepStarted
+from rekindle.journal.records import Closed, Ended, Leaving, Opened, Record, Returned, Started, StepEnded, StepStarted
 
 OUTCOME = StepOutcome(0, "run", State.FAILED, cause=Cause.EXIT, exit_code=3, started=1.5, ended=2.5)
 RECORDS: list[Record] = [
@@ -52,6 +53,17 @@ def write(path: Path, records: list[Record]) -> None:
     writer = JournalWriter(path)
     writer.append(*records)
     writer.close()
+
+
+def test_what_a_worker_said_at_its_end_is_found_before_an_offset(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    said = Started(attempt=1, token='"type":"leaving"', at=2.0)
+    write(path, [*RECORDS[:1], said, Leaving(("a",)), *RECORDS[2:]])
+    _, end = read_records(path)
+    assert records_at_leaving(path, end) == [Leaving(("a",)), Closed(at=9.0)]
+    assert records_at_leaving(path, end - len(encode_line(Closed(at=9.0)))) == [Leaving(("a",))]
+    assert records_at_leaving(path, len(encode_line(RECORDS[0])) + len(encode_line(said))) == []
+    assert records_at_leaving(tmp_path / "none", 5) == []
 
 
 def test_every_kind_of_record_comes_back_as_it_was_written(tmp_path: Path) -> None:

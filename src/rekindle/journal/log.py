@@ -29,13 +29,14 @@ from rekindle.domain.errors import JournalError
 from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.files.store_files import open_file
 from rekindle.journal.encoding import json_reader, to_json
-from rekindle.journal.records import Opened, Record, Sealed
+from rekindle.journal.records import Closed, Leaving, Opened, Record, Sealed
 
 FENCE = b"\x18\n"
 """CANCEL and a newline: the text before it on the same line was written again. No JSON text holds this byte."""
 
 _SUM = 8  # hexadecimal digits before the blank
 _CHUNK = 1 << 16
+_AT_LEAVING = lazy_regex(rb'"type":"(?:leaving|closed)".*\n')  # within a string, a quotation mark has a backslash
 _LINE_STARTS = lazy_regex(rb"(?=[0-9a-f]{8} \{)")
 _NO_TEXT = lazy_regex(rb"[\x00-\x1f]")  # a part of a line holds no such byte
 
@@ -185,6 +186,13 @@ def first_record(path: str | os.PathLike[str]) -> Record | None:
         return None
     found = _record_of(line[:-1]) if line.endswith(b"\n") else ""
     return None if isinstance(found, str) else found
+
+
+def records_at_leaving(path: str | os.PathLike[str], before: int) -> list[Leaving | Closed]:
+    """Return the records of these kinds among the bytes of a journal before an offset. Raise JournalError."""
+    content = _content(path, 0)[0][:before]
+    lines = [content[content.rfind(b"\n", 0, at.start()) + 1 : at.end() - 1] for at in _AT_LEAVING.finditer(content)]
+    return [found for found in map(_record_of, lines) if isinstance(found, Leaving | Closed)]
 
 
 def _content(path: str | os.PathLike[str], offset: int) -> tuple[bytes, int]:

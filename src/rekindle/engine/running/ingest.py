@@ -22,11 +22,13 @@ from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.failure_policy import decide_failures
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
-from rekindle.journal.log import Damage, first_record, read_past_damage, restore_length
+from rekindle.journal.log import Damage, first_record, read_past_damage, records_at_leaving, restore_length
 from rekindle.journal.records import (
     ALLOCATION,
+    Closed,
     Ended,
     FannedOut,
+    Leaving,
     Opened,
     Record,
     RecordedCode,
@@ -80,6 +82,10 @@ class JournalReader(msgspec.Struct):
         host = None if self.opened is None else self.opened.host
         is_cut_short = bool(damaged) and damaged[0].offset < self.position
         return JournalBatch(self.worker, records, after, damaged, host, is_cut_short)
+
+    def said_at_leaving(self) -> list[Leaving | Closed]:
+        """Return what the worker said at its end before the position."""
+        return records_at_leaving(self.path, self.position) if self.position else []
 
     def identify(self) -> None:
         """Read which process writes the journal, if it has said so."""

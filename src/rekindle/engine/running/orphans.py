@@ -51,6 +51,7 @@ class OrphanedWorker(msgspec.Struct):
     convert: Convert | None = None  # converts paths in its journal; None: the store has not been moved
     drained: bool = False  # it and its processes have ended, and its journal has been read to the end
     _may_start: frozenset[str] | None = None  # tokens; None: it has not said
+    _looked_back: bool = False  # whether the part of its journal was read that was committed before it was taken over
 
     @property
     def worker(self) -> str:
@@ -61,6 +62,7 @@ class OrphanedWorker(msgspec.Struct):
         """Return whether the worker may have this attempt, and can still start it."""
         if self.drained or self.process.is_stuck:
             return False
+        self._look_back()
         may_start = self.process.assigned if self._may_start is None else self._may_start
         return may_start is None or token in may_start
 
@@ -72,6 +74,7 @@ class OrphanedWorker(msgspec.Struct):
             self.drained = True
             return None
         self._identify()
+        self._look_back()
         self.process.watch()
         over = self.process.gone and not self.process.kill_session()
         if not self.process.is_visible:  # nothing is written to its journal
@@ -101,12 +104,23 @@ class OrphanedWorker(msgspec.Struct):
         if self.journal.opened is not None:
             self.process.identify(self.journal.opened)
 
+    def _look_back(self) -> None:
+        """Note what it said before the position, which another process has committed: that is not read again."""
+        if not self._looked_back:
+            self._looked_back = True
+            self._identify()
+            for record in self.journal.said_at_leaving():
+                self._note(record)
+
+    def _note(self, record: Record) -> None:
+        if isinstance(record, Leaving):
+            self._may_start = frozenset(record.tokens)
+        elif isinstance(record, Closed) and not self.process.is_visible:
+            self.process.closed = True
+
     def _converted(self, batch: JournalBatch | None) -> JournalBatch | None:
         for record in batch.records if batch is not None else ():
-            if isinstance(record, Leaving):
-                self._may_start = frozenset(record.tokens)
-            elif isinstance(record, Closed) and not self.process.is_visible:
-                self.process.closed = True
+            self._note(record)
         if batch is None or self.convert is None:
             return batch
         return replace(batch, records=[_with_converted_paths(record, self.convert) for record in batch.records])
