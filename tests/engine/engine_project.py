@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 
 from rekindle.domain.rerun.request import How
@@ -14,7 +15,15 @@ from rekindle.engine.results import AppliedRerun, SubmitResult, WorkOptions, Wor
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit.submit import submit
+from rekindle.files.digests import file_stat, is_settled
 from rekindle.spec import load
+
+
+def settle(*paths: Path) -> None:
+    """Wait until the times of files have settled: the digest of a file just written is not trusted later."""
+    for path in paths:
+        while (seen := file_stat(str(path))) and not is_settled(seen, time.time_ns()):
+            time.sleep(0.001)
 
 
 class Project:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from assessments import check_assessments, small_blocks
-from engine_project import Project
+from engine_project import Project, settle
 
 from rekindle.engine.session import tentative
 from rekindle.engine.staleness import assessments
@@ -43,6 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         patching.setenv("FLAVOUR", "plain")
         one = Project(folder)
         assert one.run(SPEC).exit_code == 0
+        settle(*folder.glob("[a-z]*/*"))
         check_assessments(one.session)
         yield one
         one.session.close()
@@ -102,6 +103,7 @@ def test_a_change_is_found_where_it_matters_and_only_there(
     assert len(found) <= 4, "two blocks at most"
     check_assessments(world.session)
     undo(world.folder)
+    settle(*world.folder.glob("[a-z]*/*"))
     check_assessments(world.session)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from engine_project import settle
 
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
 from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
@@ -25,8 +26,10 @@ LONG_AGO = 1_700_000_000_123_456_789
 
 
 def put(path: Path, text: str) -> Path:
+    """Write a file of long ago, whose times have settled on return: the digest of others is not kept."""
     path.write_text(text)
     os.utime(path, ns=(LONG_AGO, LONG_AGO))
+    settle(path)
     return path
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 import pytest
+from engine_project import settle
 
 from rekindle.domain.errors import NotFound, PlanRefused, Refused
 from rekindle.domain.models import NewAttempt
@@ -22,7 +22,6 @@ from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.claims import give_back
 from rekindle.engine.running.work import work
-from rekindle.files import digests
 from rekindle.testing import ScriptedExecutor, ScriptedOutcome
 from stores import every_row
 
@@ -99,15 +98,8 @@ def edit(project, name, text=None):
 # Nothing to do
 
 
-def age(project):
-    """Wait until the times of the project's files have settled: the digest of a file just written is not trusted."""
-    for path in project.folder.glob("*.txt"):
-        while (seen := digests.file_stat(str(path))) and not digests.is_settled(seen, time.time_ns()):
-            pass
-
-
 def test_a_restart_with_nothing_to_do_writes_nothing(diamond):
-    age(diamond)
+    settle(*diamond.folder.glob("*.txt"))
     before = dump(diamond, files=False)
     assert restart(diamond) == {}
     again = dump(diamond)  # digests of files are known by now
