@@ -85,7 +85,7 @@ def test_a_wrong_filter_is_an_error_and_changes_nothing(alloys: Path, words: str
 def test_a_rerun_is_planned_applied_and_undone_by_keys(alloys: Path) -> None:
     async def drive(top: Top) -> None:
         await top.press("down", "down")
-        assert "train[alpha=0.5]" in top.current
+        await top.is_at("train[alpha=0.5]")
         await top.press("r")
         await top.shows("rerun 1 job", "[keep most]", "[changed]", "[saved first]", "y apply", "from check, on fit")
         with Client(str(alloys)) as client:
@@ -426,9 +426,9 @@ def test_any_size_of_the_terminal_is_drawn_within_it(alloys: Path, size: tuple[i
 
 def test_the_mouse_moves_the_cursor_and_picks(alloys: Path) -> None:
     async def drive(top: Top) -> None:
-        await top.shows("report")
+        await top.shows("report", "no such alloy")  # failures are above the table
         await top.pilot.click(JobTable, offset=(10, 3))
-        assert "train[alpha=0.5]" in top.current
+        await top.is_at("train[alpha=0.5]")
         await top.pilot.click(JobTable, offset=(10, 4), control=True)
         await top.shows("1 picked")
         await top.pilot.click(JobTable, offset=(10, 2), shift=True)

@@ -15,7 +15,7 @@ from rekindle.cli.main import main
 from rekindle.engine.session import open_session
 from rekindle.tui.app import TopApp
 
-SECONDS = 20.0
+SECONDS = 60.0
 """The longest wait for what the screen shall show."""
 
 NAMES = {" ": "space", "-": "minus", "'": "apostrophe", "*": "asterisk", "=": "equals_sign", ".": "full_stop"}
@@ -38,16 +38,18 @@ class Top:
         """The text of the screen."""
         return "\n".join(self.lines)
 
-    @property
-    def current(self) -> str:
-        """The line of the table with the cursor."""
-        return next(line for line in self.lines if line.startswith(">"))
-
     async def shows(self, *texts: str, without: str | None = None) -> None:
         """Wait until the screen shows the texts, and no other."""
         end = time.monotonic() + SECONDS
         while not (all(text in self.text for text in texts) and (without is None or without not in self.text)):
             assert time.monotonic() < end, f"not {texts} without {without!r}:\n{self.text}"
+            await self.pilot.pause(0.05)
+
+    async def is_at(self, text: str) -> None:
+        """Wait until the line with the cursor has a text."""
+        end = time.monotonic() + SECONDS
+        while not any(text in line for line in self.lines if line.startswith(">")):
+            assert time.monotonic() < end, f"not at {text!r}:\n{self.text}"
             await self.pilot.pause(0.05)
 
     async def press(self, *keys: str) -> None:
