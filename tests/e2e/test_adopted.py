@@ -81,13 +81,17 @@ jobs:
 """
 
 
-def test_what_a_worker_gives_back_does_not_wait_for_its_neighbour(project: Project) -> None:
-    """Both workers have short jobs queued when one of them starts a long one."""
+def lose_runner_of_neighbours(project: Project) -> None:
+    """Kill the runner when both workers have short jobs queued, and one of them runs a long one."""
     project.spec(NEIGHBOURS)
     runner = project.start("run", "spec.yaml", "-j", "2")
     running(project, "a")
     until(lambda: len(project.ran()) > 20, "short ones run")
     vanish(runner)
+
+
+def test_what_a_worker_gives_back_does_not_wait_for_its_neighbour(project: Project) -> None:
+    lose_runner_of_neighbours(project)
     following = project.start("work", "-j", "1")
     until(lambda: project.ask("status")["workflows"][0]["counts"].get("completed") == 300, "all short ones are done")
     assert project.states("a")["a"] == "running"
@@ -113,11 +117,7 @@ def read_journals_only(folder: Path) -> None:
 
 def test_what_a_worker_gave_back_is_free_if_another_process_has_read_its_journal(project: Project) -> None:
     """The worker of the long job runs on, and that its neighbour's jobs are free stands in what is read already."""
-    project.spec(NEIGHBOURS)
-    runner = project.start("run", "spec.yaml", "-j", "2")
-    running(project, "a")
-    until(lambda: len(project.ran()) > 20, "short ones run")
-    vanish(runner)
+    lose_runner_of_neighbours(project)
     journals = project.folder / ".rekindle" / "journal"
     until(lambda: all("leaving" in path.read_text() for path in journals.iterdir()), "both workers leave")
     until(lambda: any("closed" in path.read_text() for path in journals.iterdir()), "one has ended")

@@ -102,22 +102,19 @@ def forget_parts(store: str, before: float) -> None:
                 os.unlink(path)
 
 
-def remove_files(store: str, draft: ImportDraft) -> int:
-    """Remove the files and folders that an import has made, and return the number of files of the project. A file that
-    is not as the import wrote it is left alone, as is a folder with something in it. Raise OSError."""
-    removed = 0
+def remove_files(store: str, draft: ImportDraft) -> None:
+    """Remove the files and folders that an import has made. A file that is not as the import wrote it is left alone, as
+    is a folder with something in it. Raise OSError."""
     for folder in dict.fromkeys(os.path.dirname(one.path) for one in draft.files):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(f"{folder}/{draft.part_name}")
     for one in draft.files:
         if _is_as_written(one):
             os.unlink(one.path)
-            removed += 1
     for folder in reversed(draft.folders):
         with contextlib.suppress(OSError):  # something else is in it
             os.rmdir(folder)
     _remove_attempts(store, range(draft.first, draft.first + draft.count))
-    return removed
 
 
 def _is_as_written(one: DraftFile) -> bool:

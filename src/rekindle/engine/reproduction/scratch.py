@@ -196,9 +196,7 @@ def _copy_all(one: RecordedAttempt, drift: Drift, places: _Places) -> int:
         Path(places.of(folder)).parent.mkdir(parents=True, exist_ok=True)
         copy_tree(folder, places.of(folder), lambda _: None)
     restored = {each.path: each.cached for each in drift.sources if each.cached is not None}
-    for path, cached in sorted(
-        restored.items()
-    ):  # a folder before what is in it, and before anything is copied into it
+    for path, cached in sorted(restored.items()):  # a folder before what is in it or is copied into it
         _restore(one, cached, path, places)
     for each in drift.sources:
         for source, path in _files_of(one, each):
