@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tarfile
@@ -130,6 +131,18 @@ def test_history_logs_failures_and_comparisons_are_those_of_the_original(elsewhe
     [rerun] = elsewhere("reruns", "list", "--json").json["reruns"]
     assert rerun["jobs"] == 1
     assert elsewhere("store", "check", "--deep").code == 0
+
+
+def test_an_import_without_room_leaves_nothing(elsewhere: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, *_: object) -> None:
+        os.close(fd)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data.txt")
+
+    with monkeypatch.context() as patching:
+        patching.setattr("rekindle.engine.bundles.importing._write", full)
+        assert "No space left on device" in refused(elsewhere, "b.rekindle")
+    assert elsewhere("store", "check").code == 0
+    assert elsewhere("import", "b.rekindle").code == 0
 
 
 def test_files_are_unpacked_beside_the_store_and_with_the_attempts(elsewhere: Shell) -> None:

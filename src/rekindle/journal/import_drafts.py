@@ -62,7 +62,8 @@ def new_token() -> str:
 
 @contextlib.contextmanager
 def recorded(store: str, draft: ImportDraft) -> Iterator[None]:
-    """Hold the record of an import, on the disk before anything else is; it is gone afterwards."""
+    """Hold the record of an import, on the disk before anything else is; it is gone afterwards. If the block raises,
+    what the import has made is removed first; the record stays if that fails."""
     folder = f"{store}/imports"
     make_folder(folder)
     path = f"{folder}/{draft.token}{_END}"
@@ -72,7 +73,12 @@ def recorded(store: str, draft: ImportDraft) -> Iterator[None]:
         file.flush()
         os.fsync(file.fileno())
         os.rename(f"{path}{_PART}", path)
-        yield
+        try:
+            yield
+        except BaseException:  # an interruption too
+            remove_files(store, draft)
+            os.unlink(path)
+            raise
         os.unlink(path)
 
 

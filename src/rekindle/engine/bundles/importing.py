@@ -19,7 +19,7 @@ from rekindle.engine.retention.unfinished_imports import remove_unfinished_impor
 from rekindle.files.bundle_files import BundleFile, DamagedBundle, Member, digest_of_file, is_safe, lines_of
 from rekindle.files.store_files import make_folder, open_regular_file, open_store_file
 from rekindle.journal.encoding import from_json
-from rekindle.journal.import_drafts import DraftFile, ImportDraft, new_token, recorded, remove_files
+from rekindle.journal.import_drafts import DraftFile, ImportDraft, new_token, recorded
 from rekindle.journal.paths import attempt_folder
 from rekindle.journal.trees import move_to_free_name, open_parent
 from rekindle.store.bundle_columns import COLUMNS
@@ -141,13 +141,9 @@ class _Import:
             first = reserve_attempts(archive.database, attempts)
         draft = self._draft(first, attempts, new)
         with recorded(self._session.store.folder, draft):
-            try:
-                self._unpack_attempts(first, attempts)
-                self._unpack_project(draft, new)
-                workflow = self._write_rows(draft)
-            except BaseException:
-                remove_files(self._session.store.folder, draft)
-                raise
+            self._unpack_attempts(first, attempts)
+            self._unpack_project(draft, new)
+            workflow = self._write_rows(draft)
         return self._report(workflow, new)
 
     def _draft(self, first: int, attempts: int, new: list[Member]) -> ImportDraft:
