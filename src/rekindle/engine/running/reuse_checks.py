@@ -164,9 +164,10 @@ class _Candidates:
 
         self._jobs = jobs
         named = {job.id: job.reuse_candidate for job in jobs if job.reuse_candidate != ANY_EARLIER}
-        self._own = measure_attempts(archive, named, environment)
+        newest = {job.id: job.newest for job in jobs if job.newest is not None}
+        self._own = measure_attempts(archive, named, environment, newest=newest)
         self._removed = restore_targets(archive, list(named.values()))
-        self._earlier = EarlierAttempts(archive, [job.id for job in jobs], environment)
+        self._earlier = EarlierAttempts(archive, [job.id for job in jobs], environment, newest)
         self._store, self._seen = store, list[FileRecord]()
         self._restores: dict[int, RestoreProblem | None] = {}
 

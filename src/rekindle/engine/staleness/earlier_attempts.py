@@ -73,14 +73,17 @@ class EarlierAttempts:
     """The attempts that may complete some jobs: read from the store at once, and compared in rounds, the newest attempt
     of each job first."""
 
-    def __init__(self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str], newest: Mapping[int, int]
+    ) -> None:
+        """`newest`: the newest attempts of the jobs, by job."""
         found = find_earlier(archive, jobs)
         attempts = {job: [one.id for one in some] for job, some in found.items()}
         every = {one.id: one.job for some in found.values() for one in some}
         kept = archive.cached_outputs.kept(every.keys()) if every else set()
         owners = {job: {job, *(one.job for one in some if one.id in kept)} for job, some in found.items()}
         left = _outputs_left(archive, owners) if kept else {}
-        self._rounds = [_Round(archive, pairs, environment, kept, left) for pairs in _rounds(attempts)]
+        self._rounds = [_Round(archive, pairs, environment, kept, left, newest) for pairs in _rounds(attempts)]
 
     def compare(
         self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
@@ -138,6 +141,7 @@ class _Round:
         environment: Mapping[str, str],
         cached: Collection[int],
         left: OutputsLeft,
+        newest: Mapping[int, int],
     ) -> None:
         subjects = archive.staleness.candidates(pairs)
         recorded = archive.fingerprints.files([one.attempt for one in subjects])
@@ -160,7 +164,7 @@ class _Round:
         self._pure = {one.job for one in kept if templates[one.template].pure}
         self._prints, self._left = prints, left
         self._roots = {one.job: folders[one.workflow] for one in kept if one.attempt in cached}
-        self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints)
+        self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints, newest=newest)
 
     def compare(
         self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
