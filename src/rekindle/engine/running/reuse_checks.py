@@ -207,7 +207,7 @@ class _Candidates:
                 problem = self._restores[one.attempt] = restore(self._store, one.attempt, one.targets, going_on)
                 if problem is not None:
                     continue
-            return CheckedJob(job, (), one.attempt, one.attempt == job.newest, one.prints)
+            return CheckedJob(job, (), one.attempt, one.attempt == job.newest and not one.accepted, one.prints)
         if job.reuse_candidate != ANY_EARLIER:
             return own
         return CheckedJob(job, found[0].reasons or (Reason(ReasonKind.UNKNOWN),))

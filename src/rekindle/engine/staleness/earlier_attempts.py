@@ -66,6 +66,7 @@ class EarlierAttempt(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...]
     comparable: bool
     prints: FileFingerprints | None
+    accepted: bool  # something was accepted for it: if it became live again, it would be compared with that
     targets: tuple[RestoreTarget, ...] = ()
 
 
@@ -163,6 +164,7 @@ class _Round:
         self.pairs = {one.job: one.attempt for one in kept}
         self._pure = {one.job for one in kept if templates[one.template].pure}
         self._prints, self._left = prints, left
+        self._accepted = archive.fingerprints.accepted(one.attempt for one in kept).keys()
         self._roots = {one.job: folders[one.workflow] for one in kept if one.attempt in cached}
         self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints, newest=newest)
 
@@ -177,7 +179,8 @@ class _Round:
         """Return a comparison. Another environment is a difference, but for jobs that are said to be pure."""
         strict = one if one.job in self._pure else one.strict()
         comparable, prints = one.comparable or one.job in self._pure, self._prints.get(one.attempt)
-        return EarlierAttempt(one.attempt, strict.reasons, comparable, prints, self._targets(one.job, strict, prints))
+        accepted, targets = one.attempt in self._accepted, self._targets(one.job, strict, prints)
+        return EarlierAttempt(one.attempt, strict.reasons, comparable, prints, accepted, targets)
 
     def _targets(self, job: int, found: Assessment, prints: FileFingerprints | None) -> tuple[RestoreTarget, ...]:
         """Return where the kept outputs of an attempt are restored; nowhere if something else differs, or an output
