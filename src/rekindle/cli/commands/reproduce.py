@@ -144,7 +144,7 @@ def _print_steps(
         if one.body.steps[at].each is not None and item is None:
             found.append(f"step {one.body.steps[at].name} is a fan-out: --subtask 0 prints its first item")
             continue
-        assignment = stepping.recorded_results(one, scratch.assignment, at)
+        assignment = stepping.recorded_results(one, scratch, at)
         found.append(stepping.step_command(scratch, assignment, at, item))
     if as_json:
         documents = [reproductions.step_document(each) for each in found if not isinstance(each, str)]

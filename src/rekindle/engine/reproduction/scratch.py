@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.errors import Refused
 from rekindle.domain.texts.patterns import glob_base
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.engine.reproduction.recorded import with_token
 from rekindle.files.file_patterns import matching_files
 from rekindle.journal.encoding import from_json, to_json
@@ -45,6 +46,7 @@ _LEFT_OUT = {".rekindle", ".git", ".hg", ".svn", "__pycache__", "node_modules", 
 _MARK = "rekindle/attempt"  # the file by which a scratch folder is known
 _PYTHON_CACHE = "PYTHONPYCACHEPREFIX"
 _SEARCH_PATHS = ("PYTHONPATH",)
+_JSON_STRING = lazy_regex(r'"(?:[^"\\]|\\.)*"')
 
 
 class Scratch(msgspec.Struct, frozen=True):
@@ -73,6 +75,10 @@ class Scratch(msgspec.Struct, frozen=True):
     def here(self, path: str) -> str:
         """Return the place of a path of the project's in this folder."""
         return _replace_roots(path, self.moved)
+
+    def document_here(self, text: str) -> str:
+        """Return a JSON document with the paths of this folder; all else in it stays as it was written."""
+        return _relocated_document(text, self.moved)
 
 
 def make_folder(attempt: int, into: str | None) -> str:
@@ -108,12 +114,11 @@ def lay_out(one: RecordedAttempt, drift: Drift, folder: str, environment: Mappin
         partial="keep",
         leave_running=False,
     )
-    assignment = _with_roots(with_token(one.assignment), places.moved, Assignment)
-    inputs = one.assignment.inputs
     assignment = replace(
-        assignment,
+        _with_roots(with_token(one.assignment), places.moved, Assignment),
         folder=f"{folder}/attempt",
-        inputs=to_json(_relocated(from_json(inputs), places.moved)).decode() if inputs else "",
+        inputs=_relocated_document(one.assignment.inputs, places.moved),
+        before=_relocated_document(one.assignment.before, places.moved),
     )
     for name in ("attempt", "rekindle"):
         Path(folder, name).mkdir(exist_ok=True)
@@ -184,6 +189,21 @@ def _relocated(value: Any, moved: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {name: _relocated(each, moved) for name, each in value.items()}
     return [_relocated(each, moved) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _relocated_document(text: str, moved: Mapping[str, str]) -> str:
+    """Replace paths in the strings of a JSON document. Numbers and spaces stay as they were written: a job that prints
+    `{"v": 1e3}` prints the same text again."""
+
+    def relocated(match: re.Match[str]) -> str:
+        written = match[0]
+        if "/" not in written and "\\" not in written:
+            return written
+        value = from_json(written)
+        here = _replace_roots(value, moved)
+        return written if here == value else to_json(here).decode()
+
+    return _JSON_STRING.sub(relocated, text)
 
 
 def _with_roots(value: Any, moved: Mapping[str, str], kind: Any) -> Any:

@@ -110,14 +110,14 @@ def run_steps_before(one: RecordedAttempt, scratch: Scratch, position: int, stop
     return continued(scratch.assignment, run, position)
 
 
-def recorded_results(one: RecordedAttempt, assignment: Assignment, position: int) -> Assignment:
-    """Return orders with the recorded results of the steps before one."""
+def recorded_results(one: RecordedAttempt, scratch: Scratch, position: int) -> Assignment:
+    """Return the orders of a scratch folder with the recorded results of the steps before one."""
     kept = {
-        step.name: None if step.result is None else from_json(step.result)
+        step.name: None if step.result is None else from_json(scratch.document_here(step.result))
         for step in one.attempt.steps
         if step.position < position
     }
-    return msgspec.structs.replace(assignment, start_step=position, kept=kept)
+    return msgspec.structs.replace(scratch.assignment, start_step=position, kept=kept)
 
 
 def step_command(
@@ -129,7 +129,7 @@ def step_command(
     item = None
     if subtask is not None:
         folder = subtask_folder(assignment.file_prefix, position, subtask.index)
-        item = [subtask.index, to_json(_moved(from_json(subtask.item), scratch)).decode(), folder]
+        item = [subtask.index, scratch.document_here(subtask.item), folder]
     orders: dict[str, Any] = {
         "task": scratch.task,
         "assignment": assignment,
@@ -147,10 +147,6 @@ def step_command(
         raise Refused(f"step {step.name} cannot be started: {done.stderr.strip()}", hint=f"its orders are in {path}")
     found = from_json(done.stdout)
     return StepCommand(step.name, **found, debugger=_debugger(found["argv"], is_call=step.call is not None))
-
-
-def _moved(item: Any, scratch: Scratch) -> Any:
-    return scratch.here(item) if isinstance(item, str) else item
 
 
 def _debugger(argv: list[str], *, is_call: bool) -> list[str] | None:
