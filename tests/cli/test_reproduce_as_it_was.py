@@ -93,3 +93,59 @@ def test_a_printed_step_has_the_results_of_earlier_ones_with_paths_of_the_copy(p
     printed = project("reproduce", attempt_of(project, "both"), "--print", "--step", "two", "--into", "aside")
     assert str(project.folder / "aside/project/d") in printed.out
     assert str(Path(project.folder, "d")) not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("there", "command"),
+    [
+        (True, "echo 1 > out/c"),
+        (True, "mkdir -p out; echo 1 > out/c"),
+        (True, "rmdir out && mkdir out && echo 1 > out/c"),
+        (False, "mkdir out; echo 1 > out/c"),
+        (False, "mkdir -p out; echo 1 > out/c"),
+        (False, "test ! -e out && mkdir out && echo 1 > out/c"),
+    ],
+)
+def test_a_folder_that_is_an_output_is_there_if_it_was(project: Shell, there: bool, command: str) -> None:
+    if there:
+        (project.folder / "out").mkdir()
+    run(project, f"  c: {{run: {json.dumps(command)}, outputs: {{o: out}}}}\n")
+    found = verified(project, "c")
+    assert (found["outcome"], found["code"]) == ("reproducible", 0), found["message"]
+
+
+def test_a_folder_of_a_call_is_there_if_it_was(project: Shell) -> None:
+    (project.folder / "out").mkdir()
+    (project.folder / "writes.py").write_text(
+        "def go():\n    with open('out/c', 'w') as file:\n        file.write('1')\n"
+    )
+    run(project, "  c: {call: 'writes:go', outputs: {o: out}}\n")
+    found = verified(project, "c")
+    assert (found["outcome"], found["code"]) == ("reproducible", 0), found["message"]
+
+
+def test_a_folder_of_a_failed_attempt_is_there_if_it_was(project: Shell) -> None:
+    (project.folder / "out-1").mkdir()
+    job = "c: {matrix: {k: [1]}, run: 'echo 1 > out-${matrix.k}/c && exit 3', outputs: {o: 'out-${matrix.k}'}}"
+    run(project, f"  {job}\n", code=2)
+    done = project("reproduce", attempt_of(project, "c[k=1]"), "--into", "aside", "--json")
+    assert (done.json["exit_code"], done.json["differences"]) == (3, [])
+    assert [path.name for path in (project.folder / "aside/project/out-1").iterdir()] == ["c"]
+
+
+def test_a_folder_that_a_kept_step_made_is_not_there(project: Shell) -> None:
+    steps = '[{name: makes, run: "mkdir out"}, {name: fills, run: "test -e go && echo 1 > out/c"}]'
+    run(project, f"  c: {{steps: {steps}, outputs: {{o: out}}}}\n", code=2)
+    (project.folder / "go").touch()
+    assert project("rerun", "c", "--from", "failed-step", "--work", "--yes").code == 0
+    found = verified(project, "c")
+    assert (found["outcome"], found["code"]) == ("reproducible", 0), found["message"]
+
+
+def test_an_error_that_differs_is_shown_by_its_message(project: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONCE", str(project.folder / "once"))
+    run(project, "  c: {run: 'test -e $ONCE && exit 3; true > $ONCE; echo 1 > $REKINDLE_RESULT'}\n")
+    done = project("verify", "c", "--json")
+    [error] = [one for one in done.json["jobs"][0]["differences"] if one["field"] == "error"]
+    assert (error["before"], error["after"]) == (None, "exit code 3")
+    assert "error differs: nothing -> exit code 3" in project("reproduce", attempt_of(project, "c")).out
