@@ -17,13 +17,14 @@ from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import Refused, UsageError
+from rekindle.domain.states import State
 from rekindle.engine.reproduction import reproduce as engine
 from rekindle.engine.reproduction import stepping
 from rekindle.presentation import reproductions, words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
 
     from rekindle.domain.subtasks import Subtask
     from rekindle.engine.reproduction.recorded import RecordedAttempt
@@ -136,29 +137,58 @@ def _print_steps(
     chosen: bool,
     as_json: bool,
 ) -> None:
-    """Print how steps are started: the chosen one, or all."""
+    """Print how steps are started: the chosen one, or all until one fails, as in the attempt."""
     one = prepared.one
     steps = [position] if chosen or item is not None else range(len(one.body.steps))
     found: list[StepCommand | str] = []
     for at in steps:
         if one.body.steps[at].each is not None and item is None:
-            found.append(f"step {one.body.steps[at].name} is a fan-out: --subtask 0 prints its first item")
+            found.append(_fan_out_message(one, at))
             continue
-        assignment = stepping.recorded_results(one, scratch, at)
-        found.append(stepping.step_command(scratch, assignment, at, item))
+        try:
+            assignment = stepping.recorded_results(one, scratch, at)
+            found.append(stepping.step_command(scratch, assignment, at, item))
+        except Refused as error:  # without the result of a step that failed
+            if len(steps) == 1:
+                raise
+            found.append(error.message)
     if as_json:
         documents = [reproductions.step_document(each) for each in found if not isinstance(each, str)]
-        json_output.emit({**reproductions.prepared_document(prepared), "folder": scratch.folder, "steps": documents})
+        document = reproductions.prepared_document(prepared)
+        notes = [*document["notes"], *(each for each in found if each and isinstance(each, str))]
+        json_output.emit({**document, "notes": notes, "folder": scratch.folder, "steps": documents})
         return
     click.echo("#!/bin/sh")
     click.echo(f"# attempt {one.attempt.id} of {words.one_line(one.job.name)}, in {scratch.folder}")
+    for line in _script([each for each in found if each]):
+        click.echo(line)
+
+
+def _fan_out_message(one: RecordedAttempt, at: int) -> str:
+    """Return why a script ends at a fan-out; "" if the fan-out had no items."""
+    name, count = one.body.steps[at].name, len(one.subtasks.get(at, ()))
+    ended = any(step.position == at and step.state is State.COMPLETED for step in one.attempt.steps)
+    if ended and not count:
+        return ""
+    return f"step {name} is a fan-out: --subtask K prints an item (0 is the first), --step NAME a later step"
+
+
+def _script(found: Sequence[StepCommand | str]) -> Iterator[str]:
+    """Yield the lines of a script of steps, which ends with the exit code of the first that fails. At a message instead
+    of a step, it prints the message and ends."""
+    if not found:
+        return
+    if len(found) == 1 and not isinstance(found[0], str):
+        yield from [f"# step {found[0].step}", *found[0].script()]
+        return
+    yield "("  # `exit` leaves this shell, not one that the lines are pasted into
     for each in found:
-        for line in _script(each):
-            click.echo(line)
-
-
-def _script(one: StepCommand | str) -> Iterable[str]:
-    return [f"# {one}"] if isinstance(one, str) else [f"# step {one.step}", *one.script()]
+        if isinstance(each, str):
+            yield from [f"echo {shlex.quote(words.one_line(each))} >&2", "exit 1"]
+            break
+        *lines, end = each.script()
+        yield from [f"# step {each.step}", *lines, f"{end} || exit"]
+    yield ")"
 
 
 def _open(mode: Mode, command: StepCommand) -> None:
