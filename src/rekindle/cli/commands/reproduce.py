@@ -232,9 +232,9 @@ def verify(flags: SelectionFlags, slots: int | None, as_json: bool) -> None:
     workflow stays as it is.
 
     Each is `reproducible`, `differs` (where first; its folder is kept) or `unknown`: what it ran with differs today,
-    or it left nothing to compare. `rekindle flaky` shows what was found last.
+    it left nothing to compare, or it was completed by hand. `rekindle flaky` shows what was found last.
 
-    The exit code is 2 if a job differs, else 1 if one is unknown, else 0.
+    The exit code is 2 if a job differs, else 1 if one that ran is unknown, else 0.
 
     \b
     Example:

@@ -107,6 +107,8 @@ def reproduce(
 def _notes(one: RecordedAttempt) -> list[str]:
     """Return what is done otherwise than in the attempt itself."""
     found = []
+    if one.attempt.completed_by is not None:
+        found.append("it was completed by hand: nothing ran, and here its steps run")
     if one.attempt.start_step:
         names = ", ".join(step.name for step in one.body.steps[: one.attempt.start_step])
         found.append(f"it began behind {names}, kept from attempt {one.attempt.builds_on}: here all steps run")
