@@ -364,6 +364,7 @@ def test_a_shell_opens_where_the_step_runs_with_its_variables(project: Shell, mo
         (("reproduce", "{slices}", "--shell", "--step", "each"), 64, "step each is a fan-out"),
         (("reproduce", "{slices}", "--pdb"), 64, "--pdb needs a Python function"),
         (("reproduce", "{prepare}", "--shell", "--json"), 64, "exclude each other"),
+        (("reproduce", "{prepare}", "--shell", "--print"), 64, "--shell and --print exclude each other"),
         (("reproduce", "{prepare}", "--into", "spec.yaml"), 1, "spec.yaml cannot be used"),
     ],
 )
