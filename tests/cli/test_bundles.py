@@ -389,6 +389,15 @@ def test_a_file_that_cannot_be_written_and_words_that_are_missing(project: Shell
     assert [path.name for path in project.folder.iterdir() if "part" in path.name] == []
 
 
+def test_a_workflow_that_has_not_run_is_carried(shell: Shell) -> None:
+    shell.write("name: new\njobs:\n  a: {run: 'true'}\n")
+    assert shell("submit", "spec.yaml").code == 0
+    assert shell("export", "new", "-o", "new.rk", "--dry-run").code == 0
+    assert shell("export", "new", "-o", "new.rk").code == 0
+    assert shell("import", "new.rk", "--as", "again").code == 0
+    assert [one["name"] for one in shell("jobs", "list", "-w", "again", "--json").json["jobs"]] == ["a"]
+
+
 def test_a_misspelt_system_is_no_file(shell: Shell) -> None:
     done = shell("import", "firework", "dump")
     assert done.code == 64

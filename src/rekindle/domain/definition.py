@@ -32,6 +32,9 @@ When = Literal["completed", "finished"]
 """Which final states of its parents a job waits for."""
 
 
+DefinitionChoice = Literal["latest", "pinned"]
+"""What reruns run: the definition of the latest revision, or that of the job's earlier attempt."""
+
 OnUnknownFailure = Literal["continue", "hold"]
 """What happens to a job that fails as no attempt of the store has."""
 
@@ -132,6 +135,7 @@ class JobTemplate(msgspec.Struct, frozen=True):
     implicit_inputs: bool = True  # compare the files named in its commands
     optional: tuple[str, ...] = ()  # inputs that may be missing
     leave_running: bool = False  # do not kill processes left by its steps after a completed attempt
+    definition: DefinitionChoice = "latest"  # the definition that reruns use unless they name another
     partial: Literal["keep", "aside"] = "keep"  # what happens to the outputs of an attempt that does not complete
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)  # to filter by; they have no effect on a run
     quarantine: Quarantine | None = None

@@ -86,7 +86,7 @@ class IdRuns:
         return found if found < end else None
 
     def __iter__(self) -> Iterator[int]:
-        ends = (*self._numbers[1:], self.count + 1)
+        ends = (*self._numbers, self.count + 1)[1:]
         for first, number, end in zip(self._firsts, self._numbers, ends, strict=True):
             yield from range(first, first + end - number)
 
