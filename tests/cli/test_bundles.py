@@ -216,10 +216,10 @@ def test_a_name_that_is_taken_and_a_bundle_that_is_known_are_refused(elsewhere: 
     done = elsewhere("import", "b.rekindle", "--into", "two")
     assert done.code == 1
     assert "this bundle has been imported already, as workflow 1 swéep" in done.err
-    assert elsewhere("import", "b.rekindle", "--as", "twö\nlines", "--into", "two").code == 0
+    assert elsewhere("import", "b.rekindle", "--as", "twö lines", "--into", "two").code == 0
     assert [one["name"] for one in elsewhere("workflows", "list", "--archived", "--json").json["workflows"]] == [
         "swéep",
-        "twö\nlines",
+        "twö lines",
     ]
 
 
