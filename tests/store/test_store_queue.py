@@ -215,7 +215,7 @@ def test_an_attempt_does_not_end_twice(store):
     [attempt] = claim(store, workflow)
     end(store, [completed_ending(attempt.id)])
     with pytest.raises(StoreUnavailable), store.write() as archive:
-        archive.queue.end([failure_ending(attempt.id)])
+        archive.queue.end([failure_ending(attempt.id)], archive.queue.status([attempt.id]))
 
 
 def test_higher_priorities_come_first_then_lower_ids(store):

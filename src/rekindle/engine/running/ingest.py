@@ -167,7 +167,7 @@ def ingest(
     repeated = apply_repeats(archive, [one for one in ends if one[1].job not in lost | result.cut_off], now, exists)
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if completed:
-        archive.queue.move(archive.queue.completed(completed))
+        archive.queue.completed(completed)
     result.warnings = _record_warnings(archive, sorted_records, ends, errors.slow, now)
     interrupted = result.lost | result.cut_off
     decided = repeated | interrupted
@@ -176,7 +176,7 @@ def ingest(
     result.requeued = repeated | set(found.retried)
     decided |= found.open
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in decided]
-    archive.queue.move(archive.queue.gave_up(failed))
+    archive.queue.gave_up(failed)
     # `rerun_lost` decides later whether lost jobs and those that were cut off run again
     if not interrupted and any(known.canaries_open for _, known in ends):
         resolve_canaries(archive, now, exists)
@@ -316,7 +316,7 @@ def _store_starts(
         if known.job_attempt == attempt:
             after = transition(known.job_state, JobEvent.START, _describe(known))
             moves.append(StateChange(known.job, known.workflow, known.resource_class, known.job_state, after))
-    archive.queue.start(rows)
+    archive.queue.start(rows, standing)
     return moves
 
 
@@ -329,7 +329,7 @@ def _store_ends(
     result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
         result.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
-    archive.queue.end(endings)
+    archive.queue.end(endings, standing)
     _store_fingerprints(archive, records, endings)
     end_subtasks(archive, endings)
     result.needed = any(standing[ending.attempt].is_needed for ending in endings)
