@@ -91,8 +91,6 @@ class RunnerLoop:
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
         self._seen_version, self._more_ready, self._interrupts_handled = -1, True, 0
-        # SQLite reads its data version fastest in a transaction; a condition may be searched for before that.
-        self._reads_version_late = scope.only is None and not session.store.is_on_server
         self._judges, self._has_asked = JudgeAsker(session, scope.workflow, wake), True
         self._retry_timer, self._time_left = DelayTimer(), TimeLeft(options.allocation)
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
@@ -137,17 +135,18 @@ class RunnerLoop:
     def _iterate(self) -> None:
         gone = self._executor.gone()
         ended_workers, unreported = [one.name for one in gone], [end for one in gone for end in one.ends]
-        started, surveyed = self._start_workers(len(ended_workers)), self._orphans.survey()
+        started = self._start_workers(len(ended_workers))
+        surveyed = self._orphans.survey()
         own, adopted = self._dispatcher.read_journals(), self._orphans.read_journals()
         batches = own + adopted
         ended = self._allocation_ended(batches)
+        version = self._session.store.data_version()
+        store_changed = version != self._seen_version
         checked, now = self._reuse_checks.done, self._session.clock()
         due = self._retry_timer.seconds(now) == 0
         resolvable, clock_set_back = self._orphans.resolvable, self._retry_timer.was_set_back(now)
-        found = batches or ended_workers or started or self._more_ready or self._dispatcher.returned
-        news = bool(found or surveyed or resolvable or checked or due or clock_set_back)
-        version = None if news and self._reads_version_late else self._session.store.data_version()
-        if not news and version == self._seen_version:
+        news = batches or ended_workers or started or store_changed or self._more_ready or self._dispatcher.returned
+        if not (news or surveyed or resolvable or checked or due or clock_set_back):
             self._lease.renew(now)
             return
         errors, paths = self._errors.search(failures_of(batches, unreported)), KnownPaths()
@@ -157,8 +156,6 @@ class RunnerLoop:
         alone = bool(surveyed or checked or clock_set_back or due or self._orphans or self._dispatcher.returned)
         while True:
             with suppress(UnknownPath, NotAlone), self._lease.write(now, alone=alone) as archive:
-                if version is None:
-                    version = self._session.store.data_version()
                 ends_found = [*unreported, *self._orphans.current(archive)]
                 result = ingest(archive, batches, now, paths.exists, errors, ends_found, ended)
                 rerun_lost(archive, result, now, paths.exists)
@@ -168,7 +165,7 @@ class RunnerLoop:
                 self._cleanup.note_templates(archive, self._completed)
                 self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
-                look = version != self._seen_version or self._dispatcher.returned
+                look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
                 self._end_delays(archive, now, alone=alone, clock_set_back=clock_set_back)
@@ -180,7 +177,8 @@ class RunnerLoop:
             alone = True
             paths.look()
         self._statistics.count_ends(counts, result.retries, result.not_retried)
-        self._iterated, self._seen_version = time.monotonic(), version  # what was committed since is not seen
+        self._iterated = time.monotonic()
+        self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
             self._more_ready = ends or due or clock_set_back
         self._dispatcher.advance(own, self._iterated)
