@@ -6,7 +6,7 @@ changed since it was read, the write fails with StoreUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from operator import attrgetter
@@ -72,8 +72,8 @@ class Queue:
         only: Predicate | None = None,
         *,
         resource_class: int | None = None,
-        stopped: Iterable[int] = (),
-        skipped: Iterable[int] = (),
+        stopped: Collection[int] = (),
+        skipped: Collection[int] = (),
     ) -> list[ReadyJob]:
         """Return the first `limit` ready jobs of each resource class, or of one: highest priority first, then by id.
 
@@ -91,7 +91,9 @@ class Queue:
         }
         name = "any_workflow" if workflow is None else "one_workflow"
         if only is None:
-            query = _ready_query(self._db.text(SQL["ready"]), name, shared=self._db.shared)
+            query = _ready_query(
+                self._db.text(SQL["ready"]), name, shared=self._db.shared, whole=not (stopped or skipped)
+            )
         else:
             found = compile_condition(self._ready_in(SQL[name].text), only, self._db.paths)
             if found.decide is not None:
@@ -322,10 +324,13 @@ def _ready_text(text: str, scope: str, *, shared: bool) -> str:
 
 
 @cache
-def _ready_query(text: str, scope: str, *, shared: bool) -> Query:
-    """Return the query for the first ready jobs of a scope, by the name of its condition, without another condition."""
-    whole = _ready_text(text, SQL[scope].text, shared=shared)
-    return Query("ready", "", whole.replace("{columns}", "").replace("{where}", SQL["any_workflow"].text))
+def _ready_query(text: str, scope: str, *, shared: bool, whole: bool) -> Query:
+    """Return the query for the first ready jobs of a scope, by the name of its condition, without another condition.
+    `whole`: no workflow and no template is left out."""
+    text, everything = _ready_text(text, SQL[scope].text, shared=shared), SQL["any_workflow"].text
+    if whole:
+        text = text.replace(SQL["not_left_out"].text, everything)
+    return Query("ready", "", text.replace("{columns}", "").replace("{where}", everything))
 
 
 def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:

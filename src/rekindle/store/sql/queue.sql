@@ -35,12 +35,16 @@ WITH RECURSIVE class (id) AS (
 -- These classes alone.
 {classes} SELECT id FROM class WHERE id IS NOT NULL;
 
+-- name: not_left_out
+-- The jobs of all but some workflows and some templates.
+job.workflow NOT IN @stopped AND job.template NOT IN @skipped;
+
 -- name: claimable
 -- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions.
 JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
-    AND job.workflow NOT IN @stopped AND job.template NOT IN @skipped AND workflow.archived IS NULL
+    AND {not_left_out} AND workflow.archived IS NULL
     AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
 ORDER BY job.priority DESC, job.id;
 
