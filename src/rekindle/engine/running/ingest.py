@@ -168,11 +168,9 @@ def ingest(
     not_repeated = lost | result.cut_off
     repeated = apply_repeats(archive, [one for one in ends if one[1].job not in not_repeated], now, exists)
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
-    if completed:
-        archive.queue.completed(completed)
+    archive.queue.completed(completed)
     result.warnings = _record_warnings(archive, sorted_records, ends, errors.slow, now)
-    interrupted = result.lost | result.cut_off
-    result.requeued = repeated
+    interrupted, result.requeued = result.lost | result.cut_off, repeated
     if bad:
         decided = repeated | interrupted
         found = decide_failures(archive, [one for one in bad if one[1].job not in decided], now, exists, errors)
