@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,7 +21,7 @@ from rekindle.domain.models import Job, StateChange
 from rekindle.domain.states import State
 from rekindle.engine.session import open_session
 from rekindle.store.archive import Store
-from rekindle.store.database import Access, Database
+from rekindle.store.database import Access
 from shared import folder_of_run
 from slurm_cluster import Slurm, shared_slurm
 from stores import copied_stores, make_stores_in_postgres, missing_postgres, running_postgres
@@ -160,12 +161,12 @@ def interruptions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[Int
             one, left = Interruption(folder, job, before, after), [number]
 
             def interrupted(
-                self: Store, access: Access, one: Interruption = one, left: list[int] = left
-            ) -> AbstractContextManager[Database]:
+                self: Store, kind: type[Any], access: Access, one: Interruption = one, left: list[int] = left
+            ) -> AbstractContextManager[Any]:
                 left[0] -= 1
                 if left[0] == -1:
                     one.now()
-                return block(self, access)
+                return block(self, kind, access)
 
             monkeypatch.setattr(Store, "_block", interrupted)
             yield one

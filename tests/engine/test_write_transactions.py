@@ -315,6 +315,7 @@ def test_nor_while_a_supervision_of_a_dead_process_is_resumed(project, seen: lis
     dead, started = replace(this_process(), pid_start=1), []
     with project.session.store.write() as archive:
         archive.supervisions.begin(1, "{}", dead, 1.0)
+    seen.clear()  # the files with the statements of that
     supervise(project.session, SuperviseOptions("one"), None, listen=started.append)
     assert started[0].given_up == 1
     assert seen == []
