@@ -9,7 +9,7 @@ from rekindle.cli.groups import load_attribute
 from rekindle.cli.options import json_option, read_duration
 from rekindle.cli.output import json_output
 from rekindle.cli.sessions import opened
-from rekindle.domain.errors import missing_extra
+from rekindle.domain.errors import UsageError, missing_extra
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session, store_url
 
@@ -74,6 +74,8 @@ def serve(
             click.echo(f"serving {name} at {address}")
             click.echo(f"open {link} (works once, for ten minutes)")
 
+    if slots is not None and not works:
+        raise UsageError("-j needs --work", hint="add --work, or leave -j out")
     working = WorkOptions(watch=True, slots=slots) if works else None
     run(
         lambda: open_session(url, create=False),
