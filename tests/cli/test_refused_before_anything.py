@@ -37,3 +37,10 @@ def test_a_variable_with_an_invalid_value(shell, monkeypatch, command, variable)
     assert f"{variable} is 'foo'" in done.err
     monkeypatch.delenv(variable)
     assert [one["name"] for one in shell("workflows", "list", "--json").json["workflows"]] == ["known"]
+
+
+def test_slots_of_a_server_that_runs_no_jobs(shell):
+    done = shell("serve", "-j", "3")
+    assert done.code == 64
+    assert "-j needs --work" in done.err
+    assert not (shell.folder / ".rekindle").exists()

@@ -6,10 +6,10 @@ import click
 
 from rekindle.cli.command_table import MODE_SETS
 from rekindle.cli.groups import load_attribute
-from rekindle.cli.options import json_option, read_duration
+from rekindle.cli.options import check_then_work, json_option, read_duration
 from rekindle.cli.output import json_output
 from rekindle.cli.sessions import opened
-from rekindle.domain.errors import UsageError, missing_extra
+from rekindle.domain.errors import missing_extra
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session, store_url
 
@@ -59,6 +59,7 @@ def serve(
       rekindle serve --work -j 4
       rekindle serve --read-only --port 8643
     """
+    check_then_work(works, slots)
     try:
         from rekindle.web.server import serve as run
     except ModuleNotFoundError as error:
@@ -74,8 +75,6 @@ def serve(
             click.echo(f"serving {name} at {address}")
             click.echo(f"open {link} (works once, for ten minutes)")
 
-    if slots is not None and not works:
-        raise UsageError("-j needs --work", hint="add --work, or leave -j out")
     working = WorkOptions(watch=True, slots=slots) if works else None
     run(
         lambda: open_session(url, create=False),
