@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import count
@@ -69,6 +70,17 @@ def pytest_configure() -> None:
             del os.environ[name]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the bytecode of the tests, also where PYTHONDONTWRITEBYTECODE is set: two thirds of the processor time of a
+    collection compile them. What a test imports is up to the variable."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = before
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store", choices=["sqlite", "postgres"], default="sqlite", help="where tests that do not say so keep stores"
@@ -83,7 +95,7 @@ def new_stores_are_copies() -> Iterator[None]:
         yield
 
 
-FOLDERS_OF_FORKED_WORKERS = ("cli", "engine")
+FOLDERS_OF_FORKED_WORKERS = ("cli", "dialects", "engine", "tui")
 
 
 @pytest.fixture(scope="session")
