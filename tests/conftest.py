@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -79,6 +80,12 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         sys.dont_write_bytecode = before
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves, and the modules that they have imported, to no later garbage collection: each full
+    one would take four tenths of a second."""
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
