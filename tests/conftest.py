@@ -102,7 +102,7 @@ def new_stores_are_copies() -> Iterator[None]:
         yield
 
 
-FOLDERS_OF_FORKED_WORKERS = ("cli", "dialects", "engine", "tui")
+FOLDERS_OF_FORKED_WORKERS = ("cli", "dialects", "engine")
 
 
 @pytest.fixture(scope="session")
