@@ -8,7 +8,7 @@ that only reads, and a `Database` runs nothing after its block.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter, namedtuple
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
@@ -191,8 +191,8 @@ class Database:
         last and in the order of their keys (see rekindle.store.derived.write_shared_rows), so that no two turns wait
         for each other. `part` is the part of them that this one changes."""
         self.shared, self.is_turn, self.part = shared, is_turn, part
-        self.counts: Counter[tuple[int, int, int]] = Counter()  # to add, by workflow, resource class and state
-        self.spans: list[int] = []  # attempts that have started or ended
+        self.counts: dict[tuple[int, int, int], int] = {}  # to add, by workflow, resource class and state
+        self.spans: dict[int, tuple[float | None, float | None]] = {}  # first start and last end, by workflow
         self.concerns_others = not is_turn  # an attempt has ended, or a job has become ready
         self.paths = paths
         self.file = driver.file

@@ -36,12 +36,15 @@ if TYPE_CHECKING:
 
 Mode = Literal["run", "shell", "pdb", "print"]
 
+_MODES: tuple[Mode, ...] = ("shell", "pdb", "print")
+"""The modes that have a flag."""
+
 
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ATTEMPT")
-@click.option("--shell", "mode", flag_value="shell", help="Open a shell in the prepared folder, and run nothing.")
-@click.option("--pdb", "mode", flag_value="pdb", help="Run a Python step in the debugger.")
-@click.option("--print", "mode", flag_value="print", help="Print a shell script of the steps, and run nothing.")
+@click.option("--shell", is_flag=True, help="Open a shell in the prepared folder, and run nothing.")
+@click.option("--pdb", is_flag=True, help="Run a Python step in the debugger.")
+@click.option("--print", "prints", is_flag=True, help="Print a shell script of the steps, and run nothing.")
 @click.option("--step", metavar="NAME", help="With --shell, --pdb or --print: begin with this step.")
 @click.option("--subtask", type=click.IntRange(min=0), metavar="K", help="Run only this item of a fan-out.")
 @click.option("--into", type=click.Path(), metavar="DIR", help="Use this empty folder. [default: a new temporary one]")
@@ -49,7 +52,9 @@ Mode = Literal["run", "shell", "pdb", "print"]
 @json_option
 def reproduce(
     attempt: int,
-    mode: Mode | None,
+    shell: bool,
+    pdb: bool,
+    prints: bool,
     step: str | None,
     subtask: int | None,
     into: str | None,
@@ -70,7 +75,7 @@ def reproduce(
       rekindle reproduce 12 --pdb
       rekindle reproduce 12 --print > again.sh
     """
-    mode = mode or "run"
+    mode = _chosen_mode(shell=shell, pdb=pdb, print=prints)
     if step is not None and mode == "run":
         raise UsageError("--step needs --shell, --pdb or --print", hint="without them, all steps run")
     if as_json and mode in ("shell", "pdb"):
@@ -101,6 +106,16 @@ def reproduce(
     found = engine.reproduce(prepared, scratch, step=position, subtask=subtask)
     _show(found, as_json)
     click.get_current_context().exit(found.exit_code)
+
+
+def _chosen_mode(**flags: bool) -> Mode:
+    """Return the mode whose flag is given. Raise UsageError for two of them."""
+    chosen = [mode for mode in _MODES if flags[mode]]
+    if len(chosen) > 1:
+        raise UsageError(
+            " and ".join(f"--{mode}" for mode in chosen) + " exclude each other", hint="leave out all but one of them"
+        )
+    return chosen[0] if chosen else "run"
 
 
 def _say(line: str, as_json: bool) -> None:

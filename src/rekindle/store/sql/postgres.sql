@@ -120,3 +120,7 @@ FROM (SELECT pg_get_serial_sequence('{schema}.{table}', 'id') AS name) AS found 
 SELECT setval('attempt_ids', greatest((SELECT max(id) FROM attempt),
     (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'),
     (SELECT last_value FROM attempt_ids WHERE is_called), 0) + 1, false);
+
+-- name: attempt_ids
+-- Ids for new attempts. They were never used, deleted attempts included.
+SELECT nextval('attempt_ids') FROM generate_series(1, CAST(:count AS BIGINT));

@@ -21,7 +21,3 @@ SELECT coalesce(max(id), 0) FROM (
     UNION ALL
     SELECT last_value FROM attempt_ids WHERE is_called
 ) AS used;
-
--- name: attempt_ids
--- Ids for new attempts. They were never used, deleted attempts included.
-SELECT nextval('attempt_ids') FROM generate_series(1, CAST(:count AS BIGINT));
