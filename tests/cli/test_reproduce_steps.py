@@ -269,3 +269,13 @@ def test_a_printed_script_that_is_pasted_leaves_the_shell_open(printed: Shell) -
             ["sh"], input=f"{script}echo after\n", check=False, capture_output=True, text=True, timeout=_SECONDS
         )
         assert done.stdout.endswith("after\n")
+
+
+def test_a_shell_behind_a_fan_out_has_the_results_of_its_items(printed: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = printed.folder / "shell"
+    script.write_text(f'#!/bin/sh\necho "$REKINDLE_INPUTS" > "{printed.folder}/seen"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("SHELL", str(script))
+    assert printed("reproduce", attempt_of(printed, "items"), "--shell", "--step", "two").code == 0
+    items = '{"items":[{"item":1,"result":10},{"item":2,"result":20}]}'
+    assert (printed.folder / "seen").read_text() == f'{{"each":{items}}}\n'

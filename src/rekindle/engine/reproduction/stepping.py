@@ -17,8 +17,7 @@ from rekindle.domain.states import State
 from rekindle.domain.subtasks import known_subtasks
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.regexes import lazy_regex
-from rekindle.engine.fan_outs import fan_out_result
-from rekindle.engine.reproduction.aside import continued, only_steps_before, run_aside
+from rekindle.engine.reproduction.aside import continued, only_steps_before, run_aside, with_items
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.paths import subtask_folder
 
@@ -109,25 +108,27 @@ def run_steps_before(one: RecordedAttempt, scratch: Scratch, position: int, stop
             f"step {failed}, which comes before step {one.body.steps[position].name}, failed: {run.ended.cause}",
             hint=f"--step {failed} begins with it; its logs are in {scratch.folder}",
         )
-    return continued(scratch.assignment, run, position)
+    return continued(scratch.task, scratch.assignment, run, position)
 
 
 def recorded_results(one: RecordedAttempt, scratch: Scratch, position: int) -> Assignment:
     """Return the orders of a scratch folder with the recorded results of the steps before one, and of their items."""
-    kept: dict[str, Any] = {
+    kept = {
         step.name: None if step.result is None else from_json(scratch.document_here(step.result))
         for step in one.attempt.steps
         if step.position < position
     }
-    inputs = from_json(scratch.assignment.inputs or "{}")
-    fan_outs = [at for at in one.subtasks if at < position and one.body.steps[at].name in kept]
-    for at in fan_outs:
-        name = one.body.steps[at].name
-        items = bytes(fan_out_result(known_subtasks(one.subtasks[at]))).decode()
-        result = kept[name] = from_json(scratch.document_here(items))
-        inputs[name] = {**inputs.get(name, {}), **result}
-    text = to_json(inputs).decode() if fan_outs else scratch.assignment.inputs
-    return msgspec.structs.replace(scratch.assignment, start_step=position, kept=kept, inputs=text)
+    fan_outs = {
+        one.body.steps[at].name: [
+            msgspec.structs.replace(
+                each, item=scratch.document_here(each.item), result=each.result and scratch.document_here(each.result)
+            )
+            for each in known_subtasks(subtasks)
+        ]
+        for at, subtasks in one.subtasks.items()
+        if at < position and one.body.steps[at].name in kept
+    }
+    return with_items(msgspec.structs.replace(scratch.assignment, start_step=position, kept=kept), fan_outs)
 
 
 def step_command(
