@@ -149,3 +149,20 @@ def test_an_error_that_differs_is_shown_by_its_message(project: Shell, monkeypat
     [error] = [one for one in done.json["jobs"][0]["differences"] if one["field"] == "error"]
     assert (error["before"], error["after"]) == (None, "exit code 3")
     assert "error differs: nothing -> exit code 3" in project("reproduce", attempt_of(project, "c")).out
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["path", "in-an-object"])
+def test_an_item_that_is_a_path_of_the_project_leads_to_the_copy(project: Shell, index: int) -> None:
+    (project.folder / "items.py").write_text(
+        "import os\n\ndef found():\n    return [os.path.abspath('x'), {'path': os.path.abspath('x')}]\n"
+    )
+    (project.folder / "note.py").write_text(
+        "import json, sys\nitem = sys.argv[1]\npath = json.loads(item)['path'] if item[0] == '{' else item\n"
+        "open(path, 'a').write('more')\n"
+    )
+    run(project, "  c: {steps: [{name: each, each: {call: 'items:found'}, run: 'python3 note.py ${item}'}]}\n")
+    before = (project.folder / "x").read_text()
+    done = project("reproduce", attempt_of(project, "c"), "--subtask", str(index), "--into", "aside", "--json")
+    assert (done.code, done.json["same"]) == (0, True)
+    assert (project.folder / "x").read_text() == before
+    assert (project.folder / "aside/project/x").read_text() == f"{before}more"

@@ -119,16 +119,20 @@ def recorded_results(one: RecordedAttempt, scratch: Scratch, position: int) -> A
         if step.position < position
     }
     fan_outs = {
-        one.body.steps[at].name: [
-            msgspec.structs.replace(
-                each, item=scratch.document_here(each.item), result=each.result and scratch.document_here(each.result)
-            )
-            for each in known_subtasks(subtasks)
-        ]
-        for at, subtasks in one.subtasks.items()
+        one.body.steps[at].name: known_subtasks(items_here(one, scratch, at))
+        for at in one.subtasks
         if at < position and one.body.steps[at].name in kept
     }
     return with_items(msgspec.structs.replace(scratch.assignment, start_step=position, kept=kept), fan_outs)
+
+
+def items_here(one: RecordedAttempt, scratch: Scratch, position: int) -> list[Subtask]:
+    """Return the recorded items of a fan-out step, and their results, with the paths of a scratch folder."""
+    here = scratch.document_here
+    return [
+        msgspec.structs.replace(each, item=here(each.item), result=each.result and here(each.result))
+        for each in one.subtasks[position]
+    ]
 
 
 def step_command(
