@@ -10,6 +10,7 @@ import select
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
@@ -117,7 +118,7 @@ class Pipeline:
             self._libpq.enter_pipeline_mode()
             new = [self._send(one) for one in queued]
             self._libpq.pipeline_sync()
-            results = list(iter(self._next_of_pipeline, None))
+            results = self._results_of_pipeline()
             self._libpq.exit_pipeline_mode()
         except BaseException:
             self._connection.close()
@@ -177,10 +178,25 @@ class Pipeline:
         self._libpq.send_query_params(one.text.encode(), one.values)
         return False
 
-    def _next_of_pipeline(self) -> PGresult | None:
-        """Return the next result; None after the last one."""
-        found = self._next_result() or self._next_result()  # each statement's results end with None
-        return None if found is None or found.status == ExecStatus.PIPELINE_SYNC else found
+    def _results_of_pipeline(self) -> list[PGresult]:
+        """Return the results of all statements that were sent."""
+        libpq = self._libpq
+        found: list[PGresult] = []
+        ended = False
+        self._flush_output()
+        while True:
+            while libpq.is_busy():
+                self._wait(_READ)
+            result = libpq.get_result()
+            if result is None:  # after each statement; twice if the connection has broken
+                if ended:
+                    return found
+                ended = True
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                return found
+            else:
+                found.append(result)
+                ended = False
 
     def _next_result(self) -> PGresult | None:
         self._flush_output()
@@ -206,28 +222,26 @@ class Pipeline:
 
 def _sent(value: Any) -> bytes | None:
     """Return a value as it is sent. Booleans are integers in both databases."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return _stored(value)
-    if isinstance(value, ValueSet | Array):
-        return b"{" + _elements(value.values) + b"}"
-    if isinstance(value, bytes):
-        return b"\\x" + value.hex().encode()
-    return repr(value).encode() if isinstance(value, float) else b"%d" % value
+    form = _FORMS.get(type(value))
+    if form is not None:
+        return form(value)
+    return _stored(value) if isinstance(value, str) else b"%d" % value
+
+
+def _array(value: ValueSet | Array) -> bytes:
+    return b"{" + _elements(value.values) + b"}"
 
 
 def _elements(values: Sequence[Any]) -> bytes:
-    """Return values as they are sent in an array. Values of one kind, which are the rule, are written by one call."""
+    """Return values as they are sent in an array. Where nothing is escaped, an array is written as in JSON."""
     kinds = set(map(type, values))
-    if kinds == {float}:
-        return repr(values)[1:-1].rstrip(",").encode()
-    if kinds == {str}:
-        text = '","'.join(values)
-        if text.count('"') == 2 * len(values) - 2 and "\\" not in text:
-            return b'"' + _stored(text) + b'"'
+    if kinds <= _AS_JSON:
+        found = msgspec.json.encode(values)
+        # JSON has no infinity
+        if b"\\" not in found and (float not in kinds or b"null" not in found):
+            return found[1:-1]
     elif all(issubclass(kind, int) for kind in kinds):
-        return repr(list(map(int, values)))[1:-1].encode()
+        return msgspec.json.encode(list(map(int, values)))[1:-1]
     return b",".join(map(_element, values))
 
 
@@ -244,3 +258,17 @@ def _element(value: Any) -> bytes:
 def _stored(text: str) -> bytes:
     """Return a text as PostgreSQL can store it: with the sign for NUL instead of NUL."""
     return text.replace("\0", "\u2400").encode()
+
+
+_FORMS: dict[type[Any], Callable[[Any], bytes | None]] = {
+    type(None): lambda _: None,
+    str: _stored,
+    bytes: lambda value: b"\\x" + value.hex().encode(),
+    float: lambda value: repr(value).encode(),
+    ValueSet: _array,
+    Array: _array,
+}
+"""How values are sent, by type. Values of other types are texts or integers."""
+
+_AS_JSON = {int, float, str, type(None)}
+"""Types whose values may be written by one call."""
