@@ -6,6 +6,7 @@ time as the statement, and a runner sends about fifteen in each turn.
 
 from __future__ import annotations
 
+import re
 import select
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +27,9 @@ Check = Callable[[int], None]
 
 _MOST = 500
 """Statements that the server keeps prepared for a connection."""
+
+_CHANGED = re.compile(r'"([0-9]+) rows changed"')
+"""What the error of a wrong number of rows says."""
 
 _READ, _WRITE = select.POLLIN, select.POLLIN | select.POLLOUT
 
@@ -78,7 +82,9 @@ class Array:
 class _Statement(NamedTuple):
     text: str
     values: Sequence[bytes | None]
-    check: Check | None
+    check: Check | None = None
+    must: int | None = None  # the only number of changed rows that the check accepts, if it is known
+    refuse: Check | None = None  # called if the server has found another number
 
 
 class Pipeline:
@@ -100,9 +106,10 @@ class Pipeline:
         self._count = 0
         self.repeats = False
 
-    def add(self, text: str, values: Sequence[Any], check: Check | None = None) -> None:
-        """Send a statement with the next one whose result is waited for. `check` may raise then."""
-        self._queued.append(_Statement(text, [_sent(value) for value in values], check))
+    def add(self, text: str, values: Sequence[Any], check: Check | None = None, must: int | None = None) -> None:
+        """Send a statement with the next one whose result is waited for. `check` may raise then. `must`: the only
+        number of changed rows that it accepts."""
+        self._queued.append(_Statement(text, [_sent(value) for value in values], check, must))
 
     def execute(self, text: str, values: Sequence[Any]) -> Rows:
         """Run the statements that were added, and this one."""
@@ -123,11 +130,13 @@ class Pipeline:
         except BaseException:
             self._connection.close()
             raise
-        if (failed := next((one for one in results if one.status == ExecStatus.FATAL_ERROR), None)) is not None:
-            for one, is_new in zip(queued, new, strict=True):
-                if is_new:  # the server may not have come to it
-                    self._prepared.pop(one.text, None)
-            raise error_from_result(failed)
+        sent = [one for one, is_new in zip(queued, new, strict=True) for _ in range(1 + is_new)]
+        for one, result in zip(sent, results, strict=False):
+            if result.status == ExecStatus.FATAL_ERROR:
+                for other, is_new in zip(queued, new, strict=True):
+                    if is_new:  # the server may not have come to it
+                        self._prepared.pop(other.text, None)
+                raise _error(one, result)
         found = iter(results)
         for one, is_new in zip(queued, new, strict=True):
             if is_new:
@@ -136,6 +145,17 @@ class Pipeline:
             if one.check is not None:
                 one.check(result.command_tuples or 0)
         return result
+
+    def end(self, each_changed: str, statements: Sequence[str]) -> None:
+        """Run the statements that were added and then these, which have no parameters and end the transaction, in one
+        message: `each_changed` is the statement in which the server checks the number of rows that another one has
+        changed, and makes an error of a wrong one. Statements whose checks it cannot make are run before."""
+        if any(one.check is not None and one.must is None for one in self._queued):
+            self.flush()
+        self._queued = [_checked(one, each_changed) for one in self._queued]
+        for text in statements:
+            self.add(text, ())
+        self.flush()
 
     def run(self, text: str) -> Rows:
         """Run statements without parameters in one message, after those that were added. Return the last result."""
@@ -218,6 +238,24 @@ class Pipeline:
             return Rows(result, [])
         self._transformer.set_pgresult(result)
         return Rows(result, self._transformer.load_rows(0, result.ntuples, tuple))
+
+
+def _checked(one: _Statement, each_changed: str) -> _Statement:
+    """Return a statement whose check the server makes."""
+    if one.check is None or one.must is None:
+        return one
+    one.check(one.must)
+    number = f"CAST(${len(one.values) + 1} AS BIGINT)"
+    text = each_changed.replace("{statement}", one.text).replace("{rows}", number)
+    return _Statement(text, [*one.values, b"%d" % one.must], refuse=one.check)
+
+
+def _error(one: _Statement, result: PGresult) -> Exception:
+    """Return the error of a statement that has failed, unless its check raises one."""
+    error = error_from_result(result)
+    if one.refuse is not None and (found := _CHANGED.search(str(error))):
+        one.refuse(int(found[1]))
+    return error
 
 
 def _sent(value: Any) -> bytes | None:

@@ -43,7 +43,7 @@ SQL = load("queue")
 POSTGRES = load("postgres")
 
 
-MOST_AHEAD = 64
+MOST_AHEAD = 256
 """Attempt ids that a process takes ahead."""
 
 
@@ -297,7 +297,10 @@ def _ready_text(text: str, scope: str, *, shared: bool) -> str:
 def _ready_query(text: str, scope: str, *, shared: bool) -> Query:
     """Return the query for the first ready jobs of a scope, by the name of its condition, without another condition."""
     whole = _ready_text(text, SQL[scope].text, shared=shared)
-    return Query("ready", "", whole.replace("{columns}", "").replace("{where}", SQL["any_workflow"].text))
+    places = {"{columns}": "", "{joins}": "", "{where}": SQL["any_workflow"].text}
+    for place, replacement in places.items():
+        whole = whole.replace(place, replacement)
+    return Query("ready", "", whole)
 
 
 def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:

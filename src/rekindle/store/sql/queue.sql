@@ -36,9 +36,9 @@ WITH RECURSIVE class (id) AS (
 {classes} SELECT id FROM class WHERE id IS NOT NULL;
 
 -- name: claimable
--- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions.
-JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
-    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+-- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions, and
+-- `{joins}` what the latter uses: PostgreSQL does not leave out unused joins of rows that it locks.
+JOIN workflow ON workflow.id = job.workflow{joins}
 WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
     AND job.workflow NOT IN @stopped AND job.template NOT IN @skipped AND workflow.archived IS NULL
     AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
