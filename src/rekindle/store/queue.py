@@ -289,6 +289,8 @@ def expect(changed: int, wanted: int, what: str) -> None:
 
 
 def _ready_text(text: str, scope: str, *, shared: bool) -> str:
+    if shared:
+        text = text.replace("{where}", "{where} AND " + POSTGRES["not_locked"].text)
     lock = POSTGRES["lock_claimed"].text if shared else ""
     return text.replace("{lock}", lock).replace("{scope}", scope)
 

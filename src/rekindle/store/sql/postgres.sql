@@ -72,6 +72,11 @@ SELECT id FROM job WHERE id IN (SELECT child FROM edge WHERE parent IN @parents)
 -- At the end of the query for ready jobs: lock them, and leave out those that another turn has locked.
 FOR NO KEY UPDATE OF job SKIP LOCKED;
 
+-- name: not_locked
+-- A condition of the query for ready jobs: leave out those that a running transaction has locked or changed. To find that
+-- out by SKIP LOCKED, which decides, takes about ten times as long for each job.
+job.xmax <> ALL (ARRAY(SELECT CAST(other AS xid) FROM pg_snapshot_xip(pg_current_snapshot()) AS other));
+
 -- name: tables
 -- The tables of the store.
 SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY tablename;
