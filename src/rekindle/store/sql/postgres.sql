@@ -73,8 +73,8 @@ SELECT id FROM job WHERE id IN (SELECT child FROM edge WHERE parent IN @parents)
 FOR NO KEY UPDATE OF job SKIP LOCKED;
 
 -- name: not_locked
--- A condition of the query for ready jobs: leave out those that a running transaction has locked or changed. To find that
--- out by SKIP LOCKED, which decides, takes about ten times as long for each job.
+-- A condition of the query for ready jobs: leave out those that a running transaction has locked or changed. SKIP LOCKED,
+-- which decides, asks the lock manager about each.
 job.xmax <> ALL (ARRAY(SELECT CAST(other AS xid) FROM pg_snapshot_xip(pg_current_snapshot()) AS other));
 
 -- name: tables
