@@ -99,9 +99,10 @@ class Driver(ABC):
         """Run a statement whose parameters have names."""
 
     @abstractmethod
-    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] | None) -> None:
         """Run a statement that writes once for each row, and call `check` with the total number of rows changed: at
-        once, or when a later statement runs or the transaction commits."""
+        once, or when a later statement runs or the transaction commits. A check of distinct rows accepts no other
+        number than that of `rows`."""
 
     @abstractmethod
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
@@ -254,9 +255,10 @@ class Database:
         found: int = self.driver.execute(self.text(query), values).fetchone()[0]
         return found
 
-    def change_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] = lambda _: None) -> None:
-        """Run a statement that writes once for each of `rows`. `check` gets the total number of rows changed, and may
-        raise. An error, or that of `check`, may be raised by a later statement, or at the end of the block."""
+    def change_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] | None = None) -> None:
+        """Run a statement that writes once for each of `rows`. `check` gets the total number of rows changed, and
+        raises if that is wrong: if `rows` are distinct, if it is not their number. An error, or that of `check`, may be
+        raised by a later statement, or at the end of the block."""
         self.driver.execute_each(query, rows, check)
 
     def select(self, text: str, values: Mapping[str, Any]) -> list[Row]:

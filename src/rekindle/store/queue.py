@@ -53,7 +53,7 @@ POSTGRES = load("postgres")
 
 _WAITING, _READY, _QUEUED = (STATE_NUMBERS[one] for one in (State.WAITING, State.READY, State.QUEUED))
 
-MOST_AHEAD = 64
+MOST_AHEAD = 256
 """Attempt ids that a process takes ahead."""
 
 
@@ -319,6 +319,8 @@ def expect(changed: int, wanted: int, what: str) -> None:
 
 
 def _ready_text(text: str, scope: str, *, shared: bool) -> str:
+    if shared:
+        text = text.replace("{where}", "{where} AND " + POSTGRES["not_locked"].text)
     lock = POSTGRES["lock_claimed"].text if shared else ""
     return text.replace("{lock}", lock).replace("{scope}", scope)
 
@@ -330,7 +332,10 @@ def _ready_query(text: str, scope: str, *, shared: bool, whole: bool) -> Query:
     text, everything = _ready_text(text, SQL[scope].text, shared=shared), SQL["any_workflow"].text
     if whole:
         text = text.replace(SQL["not_left_out"].text, everything)
-    return Query("ready", "", text.replace("{columns}", "").replace("{where}", everything))
+    places = {"{columns}": "", "{joins}": "", "{where}": everything}
+    for place, replacement in places.items():
+        text = text.replace(place, replacement)
+    return Query("ready", "", text)
 
 
 def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:

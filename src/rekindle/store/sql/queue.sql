@@ -40,9 +40,9 @@ WITH RECURSIVE class (id) AS (
 job.workflow NOT IN @stopped AND job.template NOT IN @skipped;
 
 -- name: claimable
--- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions.
-JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
-    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+-- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions, and
+-- `{joins}` what the latter uses: PostgreSQL does not leave out unused joins of rows that it locks.
+JOIN workflow ON workflow.id = job.workflow{joins}
 WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
     AND {not_left_out} AND workflow.archived IS NULL
     AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
@@ -100,13 +100,14 @@ WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job,
 
 -- name: status
 -- The status of attempts and of their jobs, whether other jobs need them, whether a group of canaries is undecided, and
--- whether the end of an attempt applies or replaces dynamic actions.
-SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL AS archived, job.id AS job,
-    job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel,
-    job.next_attempt, EXISTS (SELECT 1 FROM edge WHERE edge.parent = job.id) AS has_children,
-    EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS canaries_open,
-    EXISTS (SELECT 1 FROM step WHERE step.attempt = attempt.id AND step.action IS NOT NULL)
-    OR EXISTS (SELECT 1 FROM attempt AS earlier WHERE earlier.job = job.id AND earlier.acts = 1) AS acts
+-- whether the end of an attempt applies or replaces dynamic actions. Integers: psycopg converts them faster.
+SELECT attempt.id, attempt.token, attempt.state, CAST(attempt.archived_by IS NOT NULL AS INTEGER) AS archived,
+    job.id AS job, job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt,
+    attempt.cancel, job.next_attempt,
+    CAST(EXISTS (SELECT 1 FROM edge WHERE edge.parent = job.id) AS INTEGER) AS has_children,
+    CAST(EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS INTEGER) AS canaries_open,
+    CAST(EXISTS (SELECT 1 FROM step WHERE step.attempt = attempt.id AND step.action IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM attempt AS earlier WHERE earlier.job = job.id AND earlier.acts = 1) AS INTEGER) AS acts
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
