@@ -32,6 +32,13 @@ class _StandIn(ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
+class _PlainDict(dict[str, Any]):
+    """Stands for `typing.TypedDict`, which compiles the type of each key, as click never uses it."""
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        super().__init_subclass__()
+
+
 def _later(module: str, name: str) -> Any:
     """Return a function that calls the function of a module, which is imported by the first call."""
 
@@ -76,12 +83,14 @@ def import_libraries() -> None:
     if "typing_extensions" not in sys.modules:
         places["typing_extensions"] = None  # msgspec then uses `typing`, which has all of it since Python 3.11
     sys.modules.update(places)
+    typed_dict, typing.TypedDict = typing.TypedDict, _PlainDict  # type: ignore[assignment]
     try:
         import pathlib  # noqa: F401
 
         import click  # noqa: F401
         import msgspec  # noqa: F401
     finally:
+        typing.TypedDict = typed_dict
         for name, stand_in in places.items():
             if sys.modules.get(name) is stand_in:
                 del sys.modules[name]
