@@ -102,6 +102,15 @@ class Attempts:
         interrupted. Jobs that a user canceled, and retired jobs, are left out."""
         return [row[0] for row in self._db.rows(SQL["interrupted"], workflow=workflow)]
 
+    def blocking(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
+        """Return, for those of these jobs (None: of all) that are READY and must not start yet, the archived attempts
+        that have not ended: the job's own, and those of descendants reached through jobs that are not done."""
+        found: dict[int, list[int]] = {}
+        wanted = None if jobs is None else as_set(jobs)
+        for job, attempt in self._db.rows(SQL["blocking"], jobs=wanted):
+            found.setdefault(job, []).append(attempt)
+        return found
+
     def previous(self, jobs: Sequence[int]) -> dict[int, PreviousAttempt]:
         """Return how the attempt before the newest one ended, by job. Jobs with a single attempt are left out."""
         found = {}

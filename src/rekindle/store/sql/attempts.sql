@@ -89,6 +89,18 @@ WHERE job.workflow = :workflow AND (job.state = 5 OR job.state = 6) AND job.reti
     AND (attempt.cause = 'lost' OR (attempt.state = 6 AND attempt.cancel = 0))
 ORDER BY job.id;
 
+-- name: blocking
+-- Ready jobs that must not start yet, each with an archived attempt that has to end first.
+WITH RECURSIVE blocked (job, attempt) AS (
+    SELECT job, id FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
+    UNION
+    SELECT job.id, blocked.attempt
+    FROM blocked JOIN edge ON edge.child = blocked.job JOIN job ON job.id = edge.parent
+    WHERE job.state <> 4
+)
+SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.job
+WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
+
 -- name: previous
 -- How the attempts before the newest of these jobs ended.
 SELECT job, number, state, cause, error_type, error_message, error_traceback, error_stderr FROM attempt
