@@ -134,14 +134,14 @@ def complete(archive: Transaction, attempts: list[NewAttempt], now: float) -> No
     if not attempts:
         return
     known = archive.queue.status([one.id for one in attempts])
-    archive.queue.end([AttemptEnd(one.id, State.COMPLETED, now, started=now, exit_code=0) for one in attempts])
+    archive.queue.end([AttemptEnd(one.id, State.COMPLETED, now, started=now, exit_code=0) for one in attempts], known)
     archive.queue.move(
         [
             StateChange(one.job, one.workflow, one.resource_class, one.job_state, State.COMPLETED)
             for one in known.values()
         ]
     )
-    archive.queue.move(archive.queue.completed([one.job for one in known.values()]))
+    archive.queue.completed([one.job for one in known.values()])
 
 
 ROWS = (

@@ -216,10 +216,10 @@ def test_a_name_that_is_taken_and_a_bundle_that_is_known_are_refused(elsewhere: 
     done = elsewhere("import", "b.rekindle", "--into", "two")
     assert done.code == 1
     assert "this bundle has been imported already, as workflow 1 swéep" in done.err
-    assert elsewhere("import", "b.rekindle", "--as", "twö\nlines", "--into", "two").code == 0
+    assert elsewhere("import", "b.rekindle", "--as", "twö lines", "--into", "two").code == 0
     assert [one["name"] for one in elsewhere("workflows", "list", "--archived", "--json").json["workflows"]] == [
         "swéep",
-        "twö\nlines",
+        "twö lines",
     ]
 
 
@@ -387,6 +387,15 @@ def test_a_file_that_cannot_be_written_and_words_that_are_missing(project: Shell
     assert "-o FILE" in project("export", "swéep").err
     assert "no such workflow" in project("export", "sweep", "-o", "b").err
     assert [path.name for path in project.folder.iterdir() if "part" in path.name] == []
+
+
+def test_a_workflow_that_has_not_run_is_carried(shell: Shell) -> None:
+    shell.write("name: new\njobs:\n  a: {run: 'true'}\n")
+    assert shell("submit", "spec.yaml").code == 0
+    assert shell("export", "new", "-o", "new.rk", "--dry-run").code == 0
+    assert shell("export", "new", "-o", "new.rk").code == 0
+    assert shell("import", "new.rk", "--as", "again").code == 0
+    assert [one["name"] for one in shell("jobs", "list", "-w", "again", "--json").json["jobs"]] == ["a"]
 
 
 def test_a_misspelt_system_is_no_file(shell: Shell) -> None:

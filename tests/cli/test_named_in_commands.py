@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -433,3 +434,24 @@ def test_a_literal_word_with_pattern_characters_names_the_file_of_that_name(shel
     shell.write("2\n", "a[1]*.txt")
     assert f"a[1]*.txt{NAMED}: changed" in shell("why", "a").out
     assert words_of(shell) == {"a": "stale", "b": "stale"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["echo $REKINDLE_INPUTS", "python3 -c 'import sys' $REKINDLE_INPUTS", "cat <<E\n$REKINDLE_INPUTS\nE\necho $DOC"],
+)
+def test_results_and_documents_in_variables_are_no_files_of_a_command(shell: Shell, command: str) -> None:
+    run = json.dumps(command)
+    shell.write(
+        f"""\
+name: w
+env: {{DOC: '{{"a": [1, 2]}}'}}
+jobs:
+  p: {{run: 'echo "[1, 2]" > $REKINDLE_RESULT'}}
+  c: {{needs: [p], run: {run}}}
+"""
+    )
+    assert shell("run", "spec.yaml").code == 0
+    assert "not compared" not in shell("why", "c").out
+    attempt = shell("attempts", "list", "c", "--json").json["attempts"][0]["id"]
+    assert shell("attempts", "show", str(attempt), "--json").json["inputs"] == []

@@ -69,11 +69,13 @@ def fit(alpha, seed, ctx):
 }
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """The digest of each file of a project, without the store."""
+def tree(folder: Path, without: str = "") -> dict[str, str]:
+    """The digest of each file of a project, without the store and a folder in which processes may run."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
+        for top in sorted(folder.iterdir())
+        if top.name != without
+        for path in (top, *sorted(top.rglob("*")))
         if path.is_file() and ".rekindle" not in path.parts and "__pycache__" not in path.parts
     }
 
@@ -364,6 +366,7 @@ def test_a_shell_opens_where_the_step_runs_with_its_variables(project: Shell, mo
         (("reproduce", "{slices}", "--shell", "--step", "each"), 64, "step each is a fan-out"),
         (("reproduce", "{slices}", "--pdb"), 64, "--pdb needs a Python function"),
         (("reproduce", "{prepare}", "--shell", "--json"), 64, "exclude each other"),
+        (("reproduce", "{prepare}", "--shell", "--print"), 64, "--shell and --print exclude each other"),
         (("reproduce", "{prepare}", "--into", "spec.yaml"), 1, "spec.yaml cannot be used"),
     ],
 )
@@ -412,7 +415,7 @@ def test_killed_in_the_middle_it_leaves_the_store_as_it_was(project: Shell) -> N
         killed.send_signal(signal.SIGKILL)
     (project.folder / "aside" / "project" / "go").touch()
     assert rows(project.folder) == stored
-    assert {name: digest for name, digest in tree(project.folder).items() if not name.startswith("aside")} == before
+    assert tree(project.folder, without="aside") == before
     assert project("status").code == 0
 
 

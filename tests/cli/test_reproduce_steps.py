@@ -195,3 +195,87 @@ def test_a_store_in_postgresql_is_a_source_like_any_other(
     flaky = debugged("--store", url, "flaky", "--all-jobs", "--json").json["flaky"]
     assert [one["verified"]["outcome"] for one in flaky] == ["reproducible"]
     assert Path(debugged.folder, "o.txt").read_text() == "mine\n"
+
+
+STEPS = """\
+name: printed
+jobs:
+  fails: {steps: [{name: one, run: "exit 3"}, {name: two, run: echo SECOND}]}
+  result:
+    steps:
+      - {name: one, run: "echo 1 > $REKINDLE_RESULT; exit 4"}
+      - {name: two, run: "echo ${steps.one.result.x}"}
+  passes: {steps: [{name: one, run: echo FIRST}, {name: two, run: echo SECOND}]}
+  last: {steps: [{name: one, run: echo FIRST}, {name: two, run: "exit 5"}]}
+  items:
+    steps:
+      - {name: one, run: echo FIRST}
+      - {name: each, each: [1, 2], run: "echo ${item}0 > $REKINDLE_RESULT"}
+      - {name: two, run: 'echo "$REKINDLE_INPUTS" ${steps.each.result}'}
+  only: {steps: [{name: each, each: [1, 2], run: "echo ${item}"}]}
+  none: {steps: [{name: each, each: "none*", run: "echo ${item}"}, {name: two, run: echo SECOND}]}
+  empty: {steps: [{name: each, each: "none*", run: "echo ${item}"}]}
+"""
+
+
+@pytest.fixture
+def printed(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("scratch")))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    shell.write(STEPS)
+    assert shell("run", "spec.yaml").code == 2
+    return shell
+
+
+def ran(shell: Shell, job: str, *words: str) -> tuple[int, str, str]:
+    """How the printed script of an attempt ends: exit code, stdout and stderr."""
+    script = shell("reproduce", attempt_of(shell, job), "--print", *words).out
+    done = subprocess.run(["sh", "-c", script], check=False, capture_output=True, text=True, timeout=_SECONDS)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_printed_script_ends_as_the_attempt_did(printed: Shell) -> None:
+    assert ran(printed, "fails") == (3, "", "")
+    assert ran(printed, "result")[:2] == (4, ""), "the second step has no command without the result of the first"
+    assert ran(printed, "passes") == (0, "FIRST\nSECOND\n", "")
+    assert ran(printed, "last") == (5, "FIRST\n", "")
+
+
+def test_a_printed_script_stops_at_a_fan_out_and_says_how_to_go_on(printed: Shell) -> None:
+    for job, out in (("items", "FIRST\n"), ("only", "")):
+        code, shown, error = ran(printed, job)
+        assert (code, shown) == (1, out)
+        assert "step each is a fan-out: --subtask K prints an item" in error
+    assert ran(printed, "only", "--subtask", "1") == (0, "2\n", "")
+    found = printed("reproduce", attempt_of(printed, "items"), "--print", "--json").json
+    assert [one["step"] for one in found["steps"]] == ["one", "two"]
+    assert "step each is a fan-out" in found["notes"][-1]
+
+
+def test_a_printed_step_behind_a_fan_out_has_the_results_of_its_items(printed: Shell) -> None:
+    items = '{"items":[{"item":1,"result":10},{"item":2,"result":20}]}'
+    assert ran(printed, "items", "--step", "two") == (0, f'{{"each":{items}}} {items}\n', "")
+
+
+def test_a_printed_script_passes_a_fan_out_without_items(printed: Shell) -> None:
+    assert ran(printed, "none") == (0, "SECOND\n", "")
+    assert ran(printed, "empty") == (0, "", "")
+
+
+def test_a_printed_script_that_is_pasted_leaves_the_shell_open(printed: Shell) -> None:
+    for job in ("fails", "items"):
+        script = printed("reproduce", attempt_of(printed, job), "--print").out
+        done = subprocess.run(
+            ["sh"], input=f"{script}echo after\n", check=False, capture_output=True, text=True, timeout=_SECONDS
+        )
+        assert done.stdout.endswith("after\n")
+
+
+def test_a_shell_behind_a_fan_out_has_the_results_of_its_items(printed: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = printed.folder / "shell"
+    script.write_text(f'#!/bin/sh\necho "$REKINDLE_INPUTS" > "{printed.folder}/seen"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("SHELL", str(script))
+    assert printed("reproduce", attempt_of(printed, "items"), "--shell", "--step", "two").code == 0
+    items = '{"items":[{"item":1,"result":10},{"item":2,"result":20}]}'
+    assert (printed.folder / "seen").read_text() == f'{{"each":{items}}}\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,28 @@ def test_a_verification_goes_with_its_workflow_and_is_copied_with_the_store(proj
     assert copied[0]["verified"]["outcome"] == "reproducible"
     assert project("workflows", "delete", "mixed", "--yes").code == 0
     assert project("store", "check").code == 0
+
+
+def test_a_job_that_a_person_completed_is_named_and_not_run(project: Shell) -> None:
+    project("verify", "same")
+    (project.folder / "given.txt").write_text("given\n")
+    project.write("name: hand\njobs:\n  given: {run: touch ran; false, outputs: {o: given.txt}}\n", "hand.yaml")
+    assert project("run", "hand.yaml").code == 2
+    (project.folder / "ran").unlink()
+    assert project("complete", "given").code == 0
+    done = project("verify", "same", "given", "--json")
+    assert (done.code, outcomes(done.json)) == (0, {"same": ("reproducible", None), "given": ("unknown", "by_hand")})
+    assert "unknown       given: completed by hand: nothing ran that could differ\n" in project("verify", "given").out
+    assert (project("verify", "given").code, project("verify", "given", "noise").code) == (0, 2)
+    assert not list(Path(tempfile.gettempdir()).glob("rekindle-*/project/ran")), "it is not run"
+    found = {one["name"]: one for one in project("flaky", "--all-jobs", "--all", "--json").json["flaky"]}["given"]
+    assert (found["verified"], found["passes"], found["failures"], found["passed"]) == (None, 0, 1, "failing")
+
+
+def test_a_job_that_only_a_person_completed_has_no_rate(project: Shell) -> None:
+    project.write("name: hand\njobs:\n  given: {run: 'true'}\n", "hand.yaml")
+    assert project("submit", "hand.yaml").code == 0
+    assert project("complete", "-w", "hand").code == 0
+    found = project("flaky", "-w", "hand", "--all-jobs", "--json").json["flaky"]
+    assert [(one["passes"], one["failures"]) for one in found] in ([], [(0, 0)])
+    assert project("flaky", "-w", "hand", "--all-jobs").code == 0

@@ -69,7 +69,7 @@ def test_a_parameter_and_an_input_explain_all_jobs_below(project: Shell) -> None
     assert found["parted"][1]["upstream"] == ["prepare"]
     shown = project("workflows", "compare", "one", "two").out
     assert "parameter beta changed: 1 -> 2" in shown
-    assert "they part at 1 job, 2 jobs below differ with them, 2 are the same" in shown
+    assert "they part at 1 job; 2 jobs below; the same: 2" in shown
 
 
 def test_another_result_of_the_same_work_is_named(project: Shell) -> None:

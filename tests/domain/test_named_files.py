@@ -204,3 +204,45 @@ def test_the_value_of_a_variable_outside_quotes_is_a_pattern() -> None:
         ("in/*.txt", ("in/*.txt",)),
         ("in/*.txt", ()),
     ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"p":{"result":[1,2],"outputs":{"o":"/w/o.txt"}}}',
+        '{"p": {"result": [1, 2]}}',
+        "[1, 2]",
+        '[\n  "a.txt",\n  "b*.py"\n]',
+        " {} ",
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["cat $X", 'cat "$X"', "cat < $X", "cat <<< $X", "Y=$X; cat $Y", "for i in $X; do cat $i; done", "cat > $X"]
+)
+def test_the_words_of_a_document_in_a_variable_name_no_files(value: str, text: str) -> None:
+    found = words(text, "source", "other", "written", X=value)
+    assert [word for word in found if word not in ("\x01", "i", "in")] == []
+
+
+def test_the_results_that_an_attempt_is_given_name_no_files() -> None:
+    text = "cat $REKINDLE_INPUTS b.txt"
+    assert words(text, "other", REKINDLE_INPUTS="cut a.txt") == ["\x01", "b.txt"]
+
+
+@pytest.mark.parametrize("value", ["[1, 2", "a [b c] d", '{"a": [1, 2'])
+def test_a_bracket_is_closed_in_the_same_word_of_a_value(value: str) -> None:
+    found = named_files(["/bin/sh", "-c", "cat $X"], {"X": value})
+    assert [one.globs for one in found if one.globs] == []
+
+
+def test_the_name_of_a_job_is_no_pattern() -> None:
+    found = named_files(["/bin/sh", "-c", "cat in/$REKINDLE_JOB_NAME"], {"REKINDLE_JOB_NAME": "t[k=1]"})
+    assert [(one.word, one.globs) for one in found if "/" in one.word and one.role == "other"] == [("in/t[k=1]", ())]
+
+
+@pytest.mark.parametrize(
+    "word", ["a\nb.txt", "a" * 256 + ".txt", "deep/" * 820 + "a.txt"], ids=["line", "name", "path"]
+)
+def test_a_text_that_can_be_no_path_names_no_file(word: str) -> None:
+    assert named_files(["cat", word, "c.txt"], {})[-1].word == "c.txt"
+    assert [one.word for one in named_files(["cat", word], {}) if one.role == "other"] == []

@@ -3,7 +3,9 @@ process is looked at, started or signaled, and no regular expression of a user i
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+import rekindle.engine
+import rekindle.store
 from rekindle.domain.errors import SubmitRefused
 from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
@@ -34,6 +38,7 @@ from rekindle.journal.processes import start_of
 from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.spec import load
 from rekindle.store.archive import Store, Transaction
+from rekindle.store.queries import Queries
 
 WATCHED = ("open", "os.", "shutil.", "subprocess.", "signal.", "socket.")
 """The beginnings of the names of the interpreter's audit events. SQLite's own reads and writes raise none."""
@@ -62,7 +67,9 @@ def _watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record what happens within write transactions."""
+    """Record what happens within write transactions. Modules and queries are loaded before, as they are in a process
+    that has done the same before."""
+    _load_everything()
     _add_hook()
     _seen.clear()
     original = Store.write
@@ -81,6 +88,17 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for owner, name in UNAUDITED:
         monkeypatch.setattr(owner, name, _watched(name, getattr(owner, name)))
     return _seen
+
+
+@cache
+def _load_everything() -> None:
+    for package in (rekindle.engine, rekindle.store):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    for module in [one for name, one in sys.modules.items() if name.startswith("rekindle.")]:
+        for queries in [one for one in vars(module).values() if isinstance(one, Queries)]:
+            for name in queries:
+                assert queries[name].text
 
 
 @cache
@@ -315,6 +333,7 @@ def test_nor_while_a_supervision_of_a_dead_process_is_resumed(project, seen: lis
     dead, started = replace(this_process(), pid_start=1), []
     with project.session.store.write() as archive:
         archive.supervisions.begin(1, "{}", dead, 1.0)
+    seen.clear()  # the files with the statements of that
     supervise(project.session, SuperviseOptions("one"), None, listen=started.append)
     assert started[0].given_up == 1
     assert seen == []

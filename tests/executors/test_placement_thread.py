@@ -88,7 +88,7 @@ def batch(folder: Path, elements: int = 2) -> Batch:
 
 
 def until(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < limit
         time.sleep(0.005)
@@ -222,6 +222,6 @@ def test_a_reason_that_no_waiting_can_lift_is_counted(thread, placement, tmp_pat
         seen(one, Phase.PENDING, index, waits_for="PartitionConfig", never_starts=True) for index in (0, 1)
     ]
     thread.submit(one)
-    until(thread.never_start)
+    until(lambda: "w0" in read_waits(str(tmp_path)))
     assert thread.never_start() == {"PartitionConfig": 2}
     assert read_waits(str(tmp_path))["w0"] == ElementWait("PartitionConfig", never=True)

@@ -36,3 +36,27 @@ def test_a_pattern_of_many_double_stars_takes_a_moment(tmp_path: Path) -> None:
     assert glob_paths("**/" * 25 + "*.txt", str(tmp_path)) == ["/".join("a" * 20) + "/x.txt"]
     assert glob_paths("**/a/" * 15 + "**/*.t?t", str(tmp_path)) == ["/".join("a" * 20) + "/x.txt"]
     assert time.process_time() - began < 2
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
+    inner = tmp_path / "d" / "e"
+    inner.mkdir(parents=True)
+    (tmp_path / "d" / "f").touch()
+    (inner / "f").touch()
+    for at, target in enumerate((".", ".", "..", "e", "../d", "self3", "loop")):
+        (tmp_path / "d" / f"self{at}").symlink_to(target)
+        (inner / f"back{at}").symlink_to(f"../{target}")
+    (tmp_path / "d" / "loop").symlink_to("loop")
+    found = glob_paths("d/**/f", str(tmp_path))
+    assert {"d/f", "d/e/f"} <= set(found)
+    assert len(found) < 100
+    assert {str((tmp_path / one).resolve().relative_to(tmp_path.resolve())) for one in found} == {"d/f", "d/e/f"}
+
+
+def test_two_links_to_a_folder_elsewhere_are_both_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "a" / "f").touch()
+    for name in ("x", "y"):
+        (tmp_path / "d" / name).symlink_to("../a")
+    assert glob_paths("d/**/f", str(tmp_path)) == ["d/x/f", "d/y/f"]

@@ -17,8 +17,9 @@ import pytest
 from rekindle.domain.changes.fingerprints import FileContent
 from rekindle.domain.errors import BadValue
 from rekindle.files.digests import FileReader
+from rekindle.files.store_files import cache_limit
 from rekindle.journal import content_store, trees
-from rekindle.journal.content_store import ContentStore, cache_limit
+from rekindle.journal.content_store import ContentStore
 from rekindle.journal.kept_outputs import CannotKeep, documents, keep_outputs, read_document, remove_document
 from rekindle.journal.restored_outputs import RestoreProblem, RestoreTarget, restore
 

@@ -105,7 +105,7 @@ def test_what_arrives_in_a_journal_and_is_not_synced_counts(kind: Fault, chosen:
 
 
 MUTATIONS: dict[str, list[tuple[object, str, object]]] = {
-    "the children of completed jobs are not released": [(Queue, "completed", lambda _self, _jobs: [])],
+    "the children of completed jobs are not released": [(Queue, "completed", lambda _self, _jobs: None)],
     "a journal that its worker has not made is not sealed": [(orphans, "seal_journal", lambda *_: True)],
     "attempts that a worker may still start are given back": [
         (orphans.OrphanedWorker, "may_start", lambda _self, _token: False)

@@ -94,7 +94,7 @@ ONE_PROBLEM = {
     HEAD + "  x: {run: x, env: {REKINDLE_JOB: 1}}": "s.yaml:3:21: REKINDLE_JOB is set by rekindle for each step "
     "(use another name)",
     # steps
-    HEAD + "  x: {steps: []}": "s.yaml:3:14: `steps` must be a list of steps, and is a list "
+    HEAD + "  x: {steps: []}": "s.yaml:3:14: `steps` must be a list of steps, and is an empty list "
     "(as in `run: python train.py`, `call: mypkg.metrics:score` or `steps: [{name: train, run: …}]`)",
     HEAD
     + "  x: {steps: [{run: x}]}": "s.yaml:3:15: a step has no name (as in `- {name: train, run: python train.py}`)",

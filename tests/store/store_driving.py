@@ -102,7 +102,7 @@ def claim(store: Store, workflow: int, limit: int = 1000, now: float = 2.0) -> l
 def start(store: Store, attempts: Iterable[NewAttempt]) -> None:
     with store.write() as archive:
         standing = archive.queue.status([attempt.id for attempt in attempts])
-        archive.queue.start([(one, 3.0, "w1", "here", 10 + one, 99) for one in standing])
+        archive.queue.start([(one, 3.0, "w1", "here", 10 + one, 99) for one in standing], standing)
         archive.queue.move(
             [
                 StateChange(
@@ -147,9 +147,9 @@ def end_in(archive: Snapshot, endings: Sequence[AttemptEnd]) -> None:
         after = transition(before, EVENTS[ending.state], "")
         if at.job_attempt == ending.attempt:
             moves.append(StateChange(at.job, at.workflow, at.resource_class, at.job_state, after))
-    archive.queue.end(endings)
+    archive.queue.end(endings, standing)
     archive.queue.move(moves)
-    archive.queue.move(archive.queue.completed([move.job for move in moves if move.after is State.COMPLETED]))
+    archive.queue.completed([move.job for move in moves if move.after is State.COMPLETED])
 
 
 def end(store: Store, endings: Sequence[AttemptEnd]) -> None:

@@ -191,6 +191,57 @@ def test_a_step_written_twice_has_the_last_values(store):
         assert archive.attempts.get(attempt.id).steps == (StepOutcome(0, "one", C, result="7", kept_from=3),)
 
 
+def test_a_step_that_completed_replaces_all_that_it_reported_before(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    failed = StepOutcome(
+        0, "one", F, Cause.EXIT, 2, 9, 1.0, 2.0, "1", 3, '{"exit": true}', Verdict(VerdictLevel.WARNING, "hm")
+    )
+    completed = StepOutcome(0, "one", C, exit_code=0, started=3.0, ended=4.0, result="7")
+    with store.write() as archive:
+        archive.queue.steps([(attempt.id, failed)])
+        assert archive.attempts.get(attempt.id).steps == (failed,)
+        archive.queue.steps([(attempt.id, completed)])
+        assert archive.attempts.get(attempt.id).steps == (completed,)
+
+
+def test_of_the_ends_of_a_step_that_are_written_together_the_last_counts(store):
+    workflow = submit(store, {f"job{number}": [] for number in range(100)})
+    attempts = [one.id for one in claim(store, workflow)]
+    first, last = StepOutcome(0, "one", C, result="1"), StepOutcome(0, "one", C, exit_code=0, result="2")
+    with store.write() as archive:
+        archive.queue.steps([(one, step) for step in (first, last) for one in attempts])
+        assert {archive.attempts.get(one).steps for one in attempts} == {(last,)}
+
+
+@pytest.mark.parametrize("turn", [True, False], ids=["turn", "write"])
+def test_the_span_of_a_workflow_is_that_of_its_attempts_in_whatever_order_they_end(store, turn):
+    workflow = submit(store, {"a": [], "b": [], "c": []})
+    times = dict(zip([one.id for one in claim(store, workflow)], [(5.0, 6.0), (2.0, 9.0), (3.0, 4.0)], strict=True))
+    for number, (started, ended) in times.items():
+        with store.turn() if turn else store.write() as archive:
+            end_in(archive, [replace(completed_ending(number), started=started, ended=ended)])
+    with store.read() as archive:
+        assert archive.workflows.span(workflow) == (2.0, 9.0)
+        assert archive.check() == []
+
+
+def test_a_child_becomes_ready_with_its_last_parent_unless_it_was_canceled(store):
+    workflow = submit(store, {"a": [], "b": [], "child": ["a", "b"], "canceled": ["a", "b"]})
+    canceled = ids(store, workflow)["canceled"]
+    with store.write() as archive:
+        archive.jobs.cancel([canceled])
+        archive.queue.move([StateChange(canceled, workflow, 1, W, K)])
+    first, second = claim(store, workflow)
+    end(store, [completed_ending(first.id)])
+    assert states(store, workflow) == {"a": C, "b": Q, "child": W, "canceled": K}
+    end(store, [completed_ending(second.id)])
+    assert states(store, workflow) == {"a": C, "b": C, "child": R, "canceled": K}
+    with store.read() as archive:
+        assert archive.workflows.find(workflow).counts == {R: 1, C: 2, K: 1}
+        assert archive.check() == []
+
+
 def test_a_move_from_another_state_writes_nothing(store):
     workflow = submit(store, {"a": [], "b": []})
     jobs = ids(store, workflow)
@@ -215,7 +266,7 @@ def test_an_attempt_does_not_end_twice(store):
     [attempt] = claim(store, workflow)
     end(store, [completed_ending(attempt.id)])
     with pytest.raises(StoreUnavailable), store.write() as archive:
-        archive.queue.end([failure_ending(attempt.id)])
+        archive.queue.end([failure_ending(attempt.id)], archive.queue.status([attempt.id]))
 
 
 def test_higher_priorities_come_first_then_lower_ids(store):
@@ -389,13 +440,13 @@ def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
         ("any_workflow", "job_ready_by_class", "resource_class"),
         ("one_workflow", "job_ready", "workflow=? AND resource_class"),
     ):
-        text = SQL["ready"].text.replace("{where}", "1 = 1").replace("{scope}", SQL[scope].text)
+        text = SQL["ready"].text.replace("{joins}", "").replace("{where}", "1 = 1").replace("{scope}", SQL[scope].text)
         told = details(store, text, **values).split("; ")
         assert f"SEARCH job USING INDEX {index} ({terms}>?)" in told  # from one class to the next
         assert f"SEARCH job USING INDEX {index} ({terms}=?)" in told
         assert [line for line in told if "TEMP B-TREE" in line] == told[-1:]  # only of the result
         narrowed = SQL["ready_in_class"].text.replace("class.id", ":resource_class").replace("{columns}", "")
-        text = narrowed.replace("{where}", "1 = 1").replace("{scope}", SQL[scope].text)
+        text = narrowed.replace("{joins}", "").replace("{where}", "1 = 1").replace("{scope}", SQL[scope].text)
         told = details(store, text, **{**values, "resource_class": 1}).split("; ")
         assert f"SEARCH job USING INDEX {index} ({terms}=?)" in told
         assert [line for line in told if "TEMP B-TREE" in line] == []

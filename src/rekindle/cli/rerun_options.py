@@ -40,9 +40,8 @@ _OPTIONS = (
     click.option(
         "--definition",
         type=click.Choice(["latest", "pinned"]),
-        default="latest",
-        show_default=True,
-        help="Use the definition of the latest revision, or of each job's earlier attempt.",
+        help="Use the definition of the latest revision, or of each job's earlier attempt. [default: as the job's "
+        "`definition` says: latest]",
     ),
     click.option(
         "--workdir",

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.domain.graph import Edge, descendants
 from rekindle.domain.states import Cause
 from rekindle.domain.texts.display import did_you_mean
@@ -31,6 +31,9 @@ STALE_ON_OPTIONS = ("environment",)
 When = Literal["completed", "finished"]
 """Which final states of its parents a job waits for."""
 
+
+DefinitionChoice = Literal["latest", "pinned"]
+"""What reruns run: the definition of the latest revision, or that of the job's earlier attempt."""
 
 OnUnknownFailure = Literal["continue", "hold"]
 """What happens to a job that fails as no attempt of the store has."""
@@ -132,6 +135,7 @@ class JobTemplate(msgspec.Struct, frozen=True):
     implicit_inputs: bool = True  # compare the files named in its commands
     optional: tuple[str, ...] = ()  # inputs that may be missing
     leave_running: bool = False  # do not kill processes left by its steps after a completed attempt
+    definition: DefinitionChoice = "latest"  # the definition that reruns use unless they name another
     partial: Literal["keep", "aside"] = "keep"  # what happens to the outputs of an attempt that does not complete
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)  # to filter by; they have no effect on a run
     quarantine: Quarantine | None = None
@@ -238,6 +242,22 @@ def normalize_name(text: str) -> str:
     import unicodedata
 
     return unicodedata.normalize("NFC", text)
+
+
+WORKFLOW_NAME_HINT = "not digits alone (those are ids), and one line"
+
+
+def is_workflow_name(name: str) -> bool:
+    """Return whether a workflow can have this name."""
+    return bool(name) and not name.isdecimal() and name == name.strip() and name.isprintable()
+
+
+def check_workflow_name(name: str) -> str:
+    """Return the name of a workflow, normalized. Raise BadValue for a name that no workflow can have."""
+    found = normalize_name(name)
+    if not is_workflow_name(found):
+        raise BadValue(f"{name!r:.60} cannot be a workflow's name", hint=WORKFLOW_NAME_HINT)
+    return found
 
 
 def matrix_label(values: Mapping[str, Any]) -> str:

@@ -353,6 +353,10 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     is_needed: bool = False  # other jobs need the job
     acts: bool = False  # its steps have staged dynamic actions, or actions of the job are in force
 
+    def __str__(self) -> str:
+        """Name the job and the attempt, for messages."""
+        return f"job {self.job} {self.name}, attempt {self.attempt}"
+
 
 class LeftProcess(msgspec.Struct, frozen=True):
     """A process that a step left running."""

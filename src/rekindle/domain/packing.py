@@ -126,8 +126,10 @@ def find_shortages(capacity: Capacity, asked: Resources) -> tuple[Shortage, ...]
 
 def explain_never_fits(total: Capacity, asked: Resources, owner: str = "this runner") -> str | None:
     """Return why an attempt can never start in `total`, with each shortage; None: it can. `owner` names the runner."""
+    if total.fits(asked):
+        return None
     lacks = ", ".join(map(str, find_shortages(total, asked)))
-    return f"it asks more than {owner} has: {lacks}" if lacks else None
+    return f"it asks more than {owner} has: {lacks}"
 
 
 def _compare_resources(asked: Resources, capacity: Capacity) -> Iterator[Shortage]:

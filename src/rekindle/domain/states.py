@@ -139,13 +139,13 @@ TRANSITIONS: dict[tuple[State, JobEvent], State] = {
 while running is not claimed before that attempt has ended: the store makes sure of this."""
 
 
-def transition(state: State, event: JobEvent, story: str) -> State:
-    """Return the state after `event`. Raise IllegalTransition with `story`, the job and its history, if there is no
-    such transition."""
+def transition(state: State, event: JobEvent, story: object) -> State:
+    """Return the state after `event`. Raise IllegalTransition with the text of `story`, the job and its history, if
+    there is no such transition."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:
-        raise IllegalTransition(state.label, event.value, story) from None
+        raise IllegalTransition(state.label, event.value, str(story)) from None
 
 
 def derive_state(attempt: State | None, canceled: bool, unmet: int) -> State:

@@ -74,7 +74,7 @@ def release_failures(
     ends = [(_end_of(archive, attempt), status[attempt]) for attempt in sorted(unknown)]
     decided = decide_failures(archive, ends, now, exists, errors, known=True)
     stand = sorted(found.keys() - decided.open)
-    archive.queue.move(archive.queue.gave_up(stand))
+    archive.queue.gave_up(stand)
     return sorted(found)
 
 

@@ -52,7 +52,8 @@ def end_subtasks(archive: Transaction, endings: Iterable[AttemptEnd]) -> None:
         for ending in endings
         if ending.cause in _CAUSES_ENDING_SUBTASKS
     ]
-    archive.subtasks.end_with_attempts([(attempt, state, cause, at) for attempt, state, cause, at in rows if cause])
+    if rows:
+        archive.subtasks.end_with_attempts([(attempt, state, cause, at) for attempt, state, cause, at in rows if cause])
 
 
 # --- planning

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from rekindle.domain.errors import NotFound
-from rekindle.files.store_files import is_fully_durable, shared_requested, working_directory
+from rekindle.files.store_files import cache_limit, is_fully_durable, shared_requested, working_directory
 from rekindle.journal.paths import JOB_PROJECT_VARIABLE, JOB_STORE_VARIABLE
 from rekindle.store.archive import Store, Transaction
 from rekindle.store.opening import PROJECT_STORE, SCHEMES, open_store
@@ -67,6 +67,7 @@ def open_session(
     """
     location = store_url(url, create=create, directory=directory)
     shared = shared or shared_requested(os.environ)
+    cache_limit(os.environ)  # a value that the runner refuses would be found after the submission
     try:
         return Session(open_store(location, create=create, durable=is_fully_durable(os.environ), shared=shared))
     except NotFound as none:

@@ -1,6 +1,7 @@
 """Paths that match a glob pattern, and the items of a fan-out that are known without running anything.
 
-`glob_paths` finds what `glob` of the standard library finds, but each path once and in linear time."""
+`glob_paths` finds what `glob` of the standard library finds, but each path once, in linear time, and without going
+around a loop of symbolic links."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 def glob_paths(pattern: str, folder: str) -> list[str]:
     """Return the paths that match the pattern, sorted; relative to the folder unless the pattern is absolute."""
-    if pattern.split("/").count("**") < 2:
+    if "**" not in pattern.split("/"):
         return sorted(glob.glob(pattern, root_dir=folder, recursive=True))
     return sorted(_Walk(folder, pattern.split("/")).found)
 
 
 class _Walk:
-    """A walk that enters no folder twice for the same rest of a pattern. `glob` does so with several `**`, and takes
-    exponential time."""
+    """A walk that enters no folder twice for the same rest of a pattern, and for `**` no folder through a link from
+    inside of it. `glob` does so with several `**`, or several links, and takes exponential time."""
 
     def __init__(self, folder: str, parts: list[str]) -> None:
         self._folder = folder
@@ -55,16 +56,16 @@ class _Walk:
         if part == "**":
             if not last:
                 self._begin(prefix, at + 1)
-            for name, is_folder in self._names(prefix):
-                if not name.startswith("."):
-                    self.found.update([prefix + name] if last else [])
-                    if is_folder:
-                        self._enter(f"{prefix}{name}/", at)
+            for entry in self._entries(prefix):
+                if not entry.name.startswith("."):
+                    self.found.update([prefix + entry.name] if last else [])
+                    if _is_folder(entry) and not (entry.is_symlink() and self._leads_back(prefix, entry)):
+                        self._enter(f"{prefix}{entry.name}/", at)
         elif is_glob(part):
             matches = compile_glob(part).fullmatch
-            for name, is_folder in self._names(prefix):
-                if matches(name) and (last or is_folder):
-                    self._take(prefix + name, at)
+            for entry in self._entries(prefix):
+                if matches(entry.name) and (last or _is_folder(entry)):
+                    self._take(prefix + entry.name, at)
         elif os.path.lexists(self._path(prefix + part)):
             self._take(prefix + part, at)
 
@@ -75,15 +76,32 @@ class _Walk:
         elif os.path.isdir(self._path(path)):
             self._begin(f"{path}/", at + 1)
 
-    def _names(self, prefix: str) -> Iterator[tuple[str, bool]]:
+    def _leads_back(self, prefix: str, link: os.DirEntry[str]) -> bool:
+        """Return whether a link in the folder `prefix` leads to a folder that the walk is in."""
+        within = [prefix[: at + 1] for at, each in enumerate(prefix) if each == "/"]
         try:
-            with os.scandir(self._path(prefix)) as entries:
-                yield from ((entry.name, entry.is_dir()) for entry in entries)
+            target = link.stat()
+            return any(os.path.samestat(target, os.stat(self._path(one) or ".")) for one in ("", *within))
+        except OSError:
+            return True
+
+    def _entries(self, prefix: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._path(prefix) or ".") as entries:
+                yield from entries
         except OSError:
             return
 
     def _path(self, path: str) -> str:
         return os.path.join(self._folder, path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one that can be followed."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def matching_files(path: str, pattern: str, without: Collection[str] = ()) -> dict[str, str]:

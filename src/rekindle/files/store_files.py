@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SHARED_VARIABLE = "REKINDLE_SHARED"
 DURABILITY_VARIABLE = "REKINDLE_DURABILITY"
+CACHE_SIZE_VARIABLE = "REKINDLE_CACHE_SIZE"
+
+_DEFAULT_CACHE_SIZE = 10 << 30  # bytes
 
 DATABASE_FILE = "database"
 """The file in a store's folder with the URL of the store's rows, if they are in another place."""
@@ -55,6 +58,20 @@ def is_fully_durable(environment: Mapping[str, str]) -> bool:
     if asked not in ("normal", "full"):
         raise BadValue(f"{DURABILITY_VARIABLE} is {asked!r}", hint="it is normal or full")
     return asked == "full"
+
+
+def cache_limit(environment: Mapping[str, str]) -> int:
+    """Return the bytes that the content store may hold: $REKINDLE_CACHE_SIZE. Raise BadValue for a text that is no
+    size."""
+    asked = environment.get(CACHE_SIZE_VARIABLE)
+    if not asked:
+        return _DEFAULT_CACHE_SIZE
+    from rekindle.domain.texts.quantities import parse_size  # lazy: short commands do not need it
+
+    try:
+        return parse_size(asked)
+    except BadValue as error:
+        raise BadValue(f"{CACHE_SIZE_VARIABLE} is {asked!r}", hint=f"{CACHE_SIZE_VARIABLE}=20G") from error
 
 
 def database_of(folder: Path) -> str | None:

@@ -19,39 +19,20 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from blake3 import blake3
 
-from rekindle.domain.errors import BadValue
-from rekindle.domain.texts.quantities import parse_size
 from rekindle.files.digests import OnRead, read_file
 from rekindle.files.store_files import file_mode, make_folder, open_file, set_mode
 from rekindle.journal.trees import copy_file, remove_path
-
-SIZE_VARIABLE = "REKINDLE_CACHE_SIZE"
-"""The environment variable with the most bytes that the content store may hold."""
-
-DEFAULT_SIZE = 10 << 30
-"""Bytes of the content store without $REKINDLE_CACHE_SIZE."""
 
 SMALL = 1 << 20
 """Bytes of a file that is read and written in one piece."""
 
 _FOLDER = "cache"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-
-
-def cache_limit(environment: Mapping[str, str]) -> int:
-    """Return the bytes that the content store may hold. Raise BadValue for a text that is no size."""
-    asked = environment.get(SIZE_VARIABLE)
-    if not asked:
-        return DEFAULT_SIZE
-    try:
-        return parse_size(asked)
-    except BadValue as error:
-        raise BadValue(f"{SIZE_VARIABLE} is {asked!r}", hint=f"{SIZE_VARIABLE}=20G") from error
 
 
 class PoisonedContent(Exception):

@@ -83,7 +83,7 @@ class VerifiedJob(Value, frozen=True):
         name: Its name.
         attempt: The attempt that was made again.
         outcome: reproducible, differs or unknown.
-        why: Why it is unknown: drift, nothing or refused.
+        why: Why it is unknown: drift, nothing, refused or by_hand.
         message: The first difference, or why it is unknown, as text.
         reasons: What differs today from what it ran with.
         folder: What it left, where that differs.

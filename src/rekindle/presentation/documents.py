@@ -449,6 +449,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "grace": one.grace,
         "implicit_inputs": one.implicit_inputs,
         "leave_running": one.leave_running,
+        "definition": one.definition,
         "partial": one.partial,
         "labels": dict(one.labels),
         "quarantine": msgspec.to_builtins(one.quarantine),

@@ -39,8 +39,8 @@ def summary_lines(found: RunComparison) -> Iterator[str]:
     if not found.parted:
         yield f"  {words.plural(found.same, 'job')} compared: no difference"
     else:
-        rest = f", {words.plural(below, 'job')} below differ with them" if below else ""
-        yield f"they part at {words.plural(first, 'job')}{rest}, {found.same:,} are the same"
+        rest = f"; {words.plural(below, 'job')} below" if below else ""
+        yield f"they part at {words.plural(first, 'job')}{rest}; the same: {found.same:,}"
     for names, where in ((found.only_a, found.a), (found.only_b, found.b)):
         if names:
             yield f"only in {workflow_name(where)}: {words.plural(len(names), 'job')}"

@@ -147,6 +147,8 @@ def verified_why(one: VerifiedJob) -> str:
     if one.why == "drift":
         more = f" and {words.plural(len(one.reasons) - 1, 'more change')}" if len(one.reasons) > 1 else ""
         return f"{reasons.short(one.reasons[0])}{more}"
+    if one.why == "by_hand":
+        return "completed by hand: nothing ran that could differ"
     return "it left no output and no result" if one.why == "nothing" else one_line(one.message)
 
 

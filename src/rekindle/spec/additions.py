@@ -89,6 +89,7 @@ def _read_entries(
         grace=base.grace,
         stale_on=base.stale_on,
         leave_running=base.leave_running,
+        definition=base.definition,
         partial=base.partial,
         labels=base.labels,
         rerun_forbidden=base.rerun_forbidden,

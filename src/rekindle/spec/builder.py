@@ -91,6 +91,7 @@ class Workflow:
         stale_on: Sequence[str] | None = None,
         implicit_inputs: bool | None = None,
         leave_running: bool | None = None,
+        definition: str | None = None,
         partial: str | None = None,
         labels: Mapping[str, str] | None = None,
         quarantine: Mapping[str, Any] | None = None,
@@ -168,6 +169,7 @@ Args:
     stale_on: What else makes it stale: `["environment"]`.
     implicit_inputs: Whether files that its commands name count as inputs.
     leave_running: Whether processes that it leaves behind may go on.
+    definition: "pinned": its reruns use the definition of its earlier attempt.
     partial: "keep" or "aside": what becomes of outputs of an attempt that did not complete.
     labels: Words to select it by, such as `{"team": "optics"}`.
     quarantine: Failures do not count until a day: `{"until": "2030-01-31", "why": "fails on slow machines"}`.

@@ -12,6 +12,7 @@ import msgspec
 from rekindle.domain.definition import (
     DEFAULT_GRACE,
     STALE_ON_OPTIONS,
+    DefinitionChoice,
     JobTemplate,
     OnUnknownFailure,
     Quarantine,
@@ -55,6 +56,12 @@ from rekindle.spec.values import (
 Workdir = Literal["project", "attempt"]
 Partial = Literal["keep", "aside"]
 _Key = TypeVar("_Key")
+_Word = TypeVar("_Word", bound=str)
+
+_WORKDIRS: tuple[Workdir, ...] = ("project", "attempt")
+_DEFINITIONS: tuple[DefinitionChoice, ...] = ("latest", "pinned")
+_PARTIALS: tuple[Partial, ...] = ("keep", "aside")
+_WHENS: tuple[When, ...] = ("completed", "finished")
 
 JOB_KEYS = (
     "run",
@@ -79,6 +86,7 @@ JOB_KEYS = (
     "stale_on",
     "implicit_inputs",
     "leave_running",
+    "definition",
     "partial",
     "labels",
     "quarantine",
@@ -91,7 +99,7 @@ JOB_KEYS = (
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
     *("stale_on", "implicit_inputs", "leave_running", "partial", "labels", "quarantine", "manual", "cache", "pure"),
-    *("on_unknown_failure", "judge"),
+    *("on_unknown_failure", "judge", "definition"),
 )
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -116,6 +124,7 @@ class Defaults(msgspec.Struct, frozen=True):
     stale_on: tuple[str, ...] = ()
     implicit_inputs: bool = True
     leave_running: bool = False
+    definition: DefinitionChoice = "latest"
     partial: Partial = "keep"
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     quarantine: Quarantine | None = None
@@ -143,7 +152,9 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
     check_keys(found, _DEFAULTS_KEYS, "`defaults`", problems)
     return Defaults(
         resources=read_resources(found.get("resources"), Resources(), problems),
-        workdir=_workdir(found, _workdir(root, "project", problems), problems),
+        workdir=_inherited_word(
+            "workdir", found, _WORKDIRS, _inherited_word("workdir", root, _WORKDIRS, "project", problems), problems
+        ),
         env={**read_env(root.get("env"), problems), **read_env(found.get("env"), problems)},
         shell=plain_text(found.get("shell"), "`shell`", problems),
         priority=whole_number(found.get("priority"), "`priority`", problems) or 0,
@@ -155,7 +166,8 @@ def read_defaults(root: MappingNode, problems: Problems) -> Defaults:
             "implicit_inputs", found, _inherited_bool("implicit_inputs", root, True, problems), problems
         ),
         leave_running=_inherited_bool("leave_running", found, False, problems),
-        partial=_partial(found, "keep", problems),
+        definition=_inherited_word("definition", found, _DEFINITIONS, "latest", problems),
+        partial=_inherited_word("partial", found, _PARTIALS, "keep", problems),
         labels=_labels(found.get("labels"), problems),
         quarantine=_quarantine(found, None, problems),
         rerun_forbidden=_rerun_forbidden(found.get("manual"), "", problems),
@@ -193,17 +205,18 @@ def read_job_entry(
         env={key: value.text for key, value in _with_known_references(env, env_names, problems).items()},
         resources=resources,
         priority=base.priority if priority is None else priority,
-        workdir=_workdir(job, base.workdir, problems),
+        workdir=_inherited_word("workdir", job, _WORKDIRS, base.workdir, problems),
         by_mtime=by_mtime(inputs, outputs, problems),
         aggregate=yes_or_no(job.get("aggregate"), "`aggregate`", problems),
-        when=_when(job, problems),
+        when=_inherited_word("when", job, _WHENS, "completed", problems),
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
         stale_on=_stale_on(job, base.stale_on, problems),
         implicit_inputs=_inherited_bool("implicit_inputs", job, base.implicit_inputs, problems),
         optional=inputs.optional,
         leave_running=_inherited_bool("leave_running", job, base.leave_running, problems),
-        partial=_partial(job, base.partial, problems),
+        definition=_inherited_word("definition", job, _DEFINITIONS, base.definition, problems),
+        partial=_inherited_word("partial", job, _PARTIALS, base.partial, problems),
         labels={**base.labels, **_labels(job.get("labels"), problems)},
         quarantine=_quarantine(job, base.quarantine, problems),
         rerun_forbidden=_rerun_forbidden(job.get("manual"), base.rerun_forbidden, problems),
@@ -258,18 +271,13 @@ def _inherited_bool(key: str, found: MappingNode, base: bool, problems: Problems
     return yes_or_no(found.get(key), f"`{key}`", problems) if key in found.entries else base
 
 
+def _inherited_word(key: str, found: MappingNode, words: tuple[_Word, ...], base: _Word, problems: Problems) -> _Word:
+    word = one_of(found.get(key), words, f"`{key}`", problems)
+    return base if word is None else words[words.index(word)]
+
+
 def _pure(found: MappingNode, base: bool | None, problems: Problems) -> bool | None:
     return yes_or_no(found.get("pure"), "`pure`", problems) if "pure" in found.entries else base
-
-
-def _workdir(found: MappingNode, base: Workdir, problems: Problems) -> Workdir:
-    word = one_of(found.get("workdir"), ("project", "attempt"), "`workdir`", problems)
-    return base if word is None else "attempt" if word == "attempt" else "project"
-
-
-def _partial(found: MappingNode, base: Partial, problems: Problems) -> Partial:
-    word = one_of(found.get("partial"), ("keep", "aside"), "`partial`", problems)
-    return base if word is None else "aside" if word == "aside" else "keep"
 
 
 def _labels(node: Node | None, problems: Problems) -> dict[str, str]:
@@ -349,11 +357,6 @@ def read_env(node: Node | None, problems: Problems) -> dict[str, PlacedText]:
         else:
             env[name] = PlacedText(value.text, value.place)
     return env
-
-
-def _when(job: MappingNode, problems: Problems) -> When:
-    word = one_of(job.get("when"), ("completed", "finished"), "`when`", problems)
-    return "finished" if word == "finished" else "completed"
 
 
 def _needs(node: Node | None, problems: Problems) -> list[PlacedText]:

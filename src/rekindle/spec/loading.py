@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from rekindle.domain.definition import Definition, normalize_name
+from rekindle.domain.definition import WORKFLOW_NAME_HINT, Definition, is_workflow_name, normalize_name
 from rekindle.domain.errors import RekindleError, SpecError, SpecProblem
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.texts import substitution
@@ -188,10 +188,8 @@ def _name(top: MappingNode, problems: Problems) -> str:
         return ""
     node = top.entries["name"].node
     name = normalize_name(plain_text(node, "`name`", problems) or "")
-    if name and (name.isdecimal() or name != name.strip() or not name.isprintable()):
-        problems.add(
-            node.place, f"{name!r:.60} cannot be a workflow's name", "not digits alone (those are ids), and one line"
-        )
+    if name and not is_workflow_name(name):
+        problems.add(node.place, f"{name!r:.60} cannot be a workflow's name", WORKFLOW_NAME_HINT)
     return name
 
 

@@ -61,7 +61,12 @@ def describe(node: Node) -> str:
             return "nothing"
         text = repr(node.text) if isinstance(node.value, str) else node.text
         return text if len(text) <= 80 else text[:77] + "..."
-    return "a list" if isinstance(node, ListNode) else "a mapping"
+    kind = "list" if isinstance(node, ListNode) else "mapping"
+    return f"a {kind}" if _is_filled(node) else f"an empty {kind}"
+
+
+def _is_filled(node: ListNode | MappingNode) -> bool:
+    return bool(node.items if isinstance(node, ListNode) else node.entries)
 
 
 _WRITTEN = {None: "null", True: "true", False: "false"}

@@ -340,6 +340,13 @@ _SETTING_KEYS = (
         BOOLEAN,
     ),
     SpecKey(
+        *("definition", _JOB_OR_DEFAULTS, "`latest` or `pinned`", "latest"),
+        "What a rerun of the job runs: the definition of the latest revision, or that of its earlier attempt. A job "
+        "that is pinned is not stale when its definition changes. `rerun --definition` decides for one rerun.",
+        "definition: pinned",
+        {"enum": ["latest", "pinned"]},
+    ),
+    SpecKey(
         *("partial", _JOB_OR_DEFAULTS, "`keep` or `aside`", "keep"),
         "What happens to the outputs of an attempt that fails: they stay, or are moved into the attempt's folder.",
         "partial: aside",

@@ -13,11 +13,11 @@ be used after the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rekindle.domain.errors import StoreError
 from rekindle.store.database import UNREADABLE, Access, Database, Driver, RowCache
@@ -137,15 +137,6 @@ class Snapshot:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Make a repository when it is first used."""
-            if name not in REPOSITORIES:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-            repository = self.__dict__[name] = _repository(name)(self._db)
-            return repository
-
     @property
     def database(self) -> Database:
         """The database, for queries of the package rekindle.store."""
@@ -157,6 +148,24 @@ class Snapshot:
         from rekindle.store.integrity import contradictions
 
         return contradictions(self._db)
+
+
+class _Repository:
+    """An attribute of a snapshot, whose value is made when it is first used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, snapshot: Snapshot, _: type[Snapshot]) -> Any:
+        made = snapshot.__dict__[self._name] = _repository(self._name)(snapshot.database)
+        return made
+
+
+for _name in REPOSITORIES:
+    setattr(Snapshot, _name, _Repository(_name))
+
+
+SnapshotOf = TypeVar("SnapshotOf", bound=Snapshot)
 
 
 class NotAlone(Exception):
@@ -201,31 +210,25 @@ class Store:
         finally:
             self._by = before
 
-    @contextmanager
-    def read(self) -> Iterator[Snapshot]:
-        """Yield a snapshot."""
-        with self._block(Access.READ) as database:
-            yield Snapshot(database)
+    def read(self) -> AbstractContextManager[Snapshot]:
+        """Return the block of a snapshot."""
+        return self._block(Snapshot, Access.READ)
 
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Yield a transaction."""
+    def write(self) -> AbstractContextManager[Transaction]:
+        """Return the block of a transaction."""
         _import_all()  # and nothing while other processes wait for the transaction
-        with self._block(Access.WRITE) as database:
-            yield Transaction(database)
+        return self._block(Transaction, Access.WRITE)
 
-    @contextmanager
-    def turn(self, runner: int = 0) -> Iterator[Transaction]:
-        """Yield a transaction in which a runner claims jobs, starts and completes its own, and nothing else: what does
-        more calls `Transaction.require_alone`.
+    def turn(self, runner: int = 0) -> AbstractContextManager[Transaction]:
+        """Return the block of a transaction in which a runner claims jobs, starts and completes its own, and nothing
+        else: what does more calls `Transaction.require_alone`.
 
         In PostgreSQL the turns of several runners run at once, and other transactions wait for them; in SQLite it is
         `write`. Rows of jobs and attempts are locked by the runner that claimed them, children by the order of their
         ids, and last the runner's part of counts and spans. The locks are taken with the first statement. Only turns in
         which attempts end, or jobs become ready, change the data version of others."""
         _import_all()
-        with self._block(Access.TURN, runner) as database:
-            yield Transaction(database)
+        return self._block(Transaction, Access.TURN, runner)
 
     def compact(self) -> tuple[int, int]:
         """Give free pages back to the file system. Return the bytes of the database before and after. Raise StoreError
@@ -267,8 +270,9 @@ class Store:
         self._driver.close()
 
     @contextmanager
-    def _block(self, access: Access, runner: int = 0) -> Iterator[Database]:
-        """Run a block in a transaction, and translate the errors of the database and of damaged rows."""
+    def _block(self, kind: Callable[[Database], SnapshotOf], access: Access, runner: int = 0) -> Iterator[SnapshotOf]:
+        """Run a block with a snapshot of a `kind` in a transaction, and translate the errors of the database and of
+        damaged rows."""
         if self._closed:
             raise StoreError(f"the store {self.name} is closed", hint="open it again")
         is_turn = access is Access.TURN
@@ -280,7 +284,7 @@ class Store:
         try:
             self._driver.begin(access)
             try:
-                yield database
+                yield kind(database)
                 if database.is_turn:
                     _write_collected(database)
                 self._driver.commit(notify=database.concerns_others)

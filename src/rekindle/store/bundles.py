@@ -26,7 +26,7 @@ from rekindle.store.bundle_columns import (
 )
 from rekindle.store.copying import Table
 from rekindle.store.database import UNREADABLE
-from rekindle.store.derived import derive_states, extend_spans
+from rekindle.store.derived import derive_states, extend_spans, spans_of
 from rekindle.store.events import Events
 from rekindle.store.integrity import row_problems, table_columns
 from rekindle.store.queries import Query, Row, load
@@ -86,7 +86,7 @@ class IdRuns:
         return found if found < end else None
 
     def __iter__(self) -> Iterator[int]:
-        ends = (*self._numbers[1:], self.count + 1)
+        ends = (*self._numbers, self.count + 1)[1:]
         for first, number, end in zip(self._firsts, self._numbers, ends, strict=True):
             yield from range(first, first + end - number)
 
@@ -373,7 +373,7 @@ class BundleWriter:
         for some in _parts(self._first["job"], jobs):
             derive_states(self._db, some, counts=False)
         for some in _parts(self._first["attempt"], attempts):
-            extend_spans(self._db, some)
+            extend_spans(self._db, spans_of(self._db, some))
         self._db.change(SUBMIT_SQL["clear_counts"], workflow=self.workflow)
         self._db.change(SUBMIT_SQL["count_again"], workflow=self.workflow)
 

@@ -8,7 +8,7 @@ that only reads, and a `Database` runs nothing after its block.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter, namedtuple
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
@@ -99,9 +99,10 @@ class Driver(ABC):
         """Run a statement whose parameters have names."""
 
     @abstractmethod
-    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] | None) -> None:
         """Run a statement that writes once for each row, and call `check` with the total number of rows changed: at
-        once, or when a later statement runs or the transaction commits."""
+        once, or when a later statement runs or the transaction commits. A check of distinct rows accepts no other
+        number than that of `rows`."""
 
     @abstractmethod
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
@@ -191,8 +192,8 @@ class Database:
         last and in the order of their keys (see rekindle.store.derived.write_shared_rows), so that no two turns wait
         for each other. `part` is the part of them that this one changes."""
         self.shared, self.is_turn, self.part = shared, is_turn, part
-        self.counts: Counter[tuple[int, int, int]] = Counter()  # to add, by workflow, resource class and state
-        self.spans: list[int] = []  # attempts that have started or ended
+        self.counts: dict[tuple[int, int, int], int] = {}  # to add, by workflow, resource class and state
+        self.spans: dict[int, tuple[float | None, float | None]] = {}  # first start and last end, by workflow
         self.concerns_others = not is_turn  # an attempt has ended, or a job has become ready
         self.paths = paths
         self.file = driver.file
@@ -254,9 +255,10 @@ class Database:
         found: int = self.driver.execute(self.text(query), values).fetchone()[0]
         return found
 
-    def change_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] = lambda _: None) -> None:
-        """Run a statement that writes once for each of `rows`. `check` gets the total number of rows changed, and may
-        raise. An error, or that of `check`, may be raised by a later statement, or at the end of the block."""
+    def change_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] | None = None) -> None:
+        """Run a statement that writes once for each of `rows`. `check` gets the total number of rows changed, and
+        raises if that is wrong: if `rows` are distinct, if it is not their number. An error, or that of `check`, may be
+        raised by a later statement, or at the end of the block."""
         self.driver.execute_each(query, rows, check)
 
     def select(self, text: str, values: Mapping[str, Any]) -> list[Row]:

@@ -7,7 +7,7 @@ a parent that gave up counts as met. Workflows without such jobs pay one lookup 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,39 +28,60 @@ SQL = load("derived")
 CountKey = tuple[int, int, int]
 """Workflow, resource class, state."""
 
+Span = tuple[int, float | None, float | None]
+"""A workflow, with the first start and the last end of some of its attempts; None: none has started, or ended."""
 
-def add_counts(database: Database, deltas: Counter[CountKey]) -> None:
+_NEVER = (None, None)
+
+
+def add_counts(database: Database, deltas: Mapping[CountKey, int]) -> None:
     """Add to the job counts of (workflow, resource class, state). In a turn they are added at its end."""
-    if database.is_turn:
-        database.counts.update(deltas)
-    else:
+    if not database.is_turn:
         _write_counts(database, deltas)
+        return
+    counts = database.counts
+    for key, n in deltas.items():
+        counts[key] = counts.get(key, 0) + n
 
 
-def extend_spans(database: Database, attempts: Sequence[int]) -> None:
-    """Extend the times between the first starts and last ends of the workflows of attempts. In a turn this is done at
-    its end."""
-    if database.is_turn:
-        database.spans += attempts
-    else:
-        _write_spans(database, attempts)
+def extend_spans(database: Database, spans: Iterable[Span]) -> None:
+    """Extend the times between the first starts and last ends of workflows. In a turn this is done at its end."""
+    found = database.spans
+    for workflow, started, ended in spans:
+        first, last = found.get(workflow, _NEVER)
+        if started is not None and (first is None or started < first):
+            first = started
+        if ended is not None and (last is None or ended > last):
+            last = ended
+        found[workflow] = first, last
+    if not database.is_turn:
+        _write_spans(database)
+
+
+def spans_of(database: Database, attempts: Iterable[int]) -> list[Span]:
+    """Return the workflows of attempts, each with the first start and the last end of these attempts."""
+    rows: list[Span] = database.rows(SQL["spans_of"], attempts=as_set(attempts))
+    return rows
 
 
 def write_shared_rows(database: Database) -> None:
     """Write the counts and spans that a turn has collected, in the order of their keys, and collect no more."""
-    if database.spans:
-        _write_spans(database, database.spans)
+    _write_spans(database)
     _write_counts(database, database.counts)
     database.is_turn = False
 
 
-def _write_counts(database: Database, deltas: Counter[CountKey]) -> None:
+def _write_counts(database: Database, deltas: Mapping[CountKey, int]) -> None:
     rows = [(*key[:2], int(key[2]), database.part, n) for key, n in sorted(deltas.items()) if n]
-    database.change_each(SQL["add_to_count"], rows)
+    if rows:
+        database.change_each(SQL["add_to_count"], rows)
 
 
-def _write_spans(database: Database, attempts: Sequence[int]) -> None:
-    database.change_each(SQL["extend_spans"], [(database.part, as_set(attempts))])
+def _write_spans(database: Database) -> None:
+    if database.spans:
+        rows = [(workflow, database.part, *span) for workflow, span in sorted(database.spans.items())]
+        database.change_each(SQL["extend_span"], rows)
+        database.spans.clear()
 
 
 def derive_states(database: Database, jobs: Collection[int], *, counts: bool = True) -> None:

@@ -61,7 +61,8 @@ class Imports:
         rows = [_attempt_row(one, encode(one.folder), runners.get((one.runner, one.ending.host))) for one in attempts]
         self._db.change_each(SQL["insert_attempt"], rows, partial(expect, wanted=len(attempts), what="written"))
         self._db.driver.continue_ids(())
-        Queue(self._db).end([one.ending for one in attempts])
+        queue = Queue(self._db)
+        queue.end([one.ending for one in attempts], queue.status(one.ending.attempt for one in attempts))
         changes = [
             (one.job, one.attempts, one.attempt, next_attempt_text(one.next, self._db.paths)) for one in pointers
         ]

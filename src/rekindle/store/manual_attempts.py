@@ -48,7 +48,8 @@ class ManualAttempts:
         """Record attempts, COMPLETED, as the live ones of jobs that `rerun` (of kind `complete`) has just reset; then
         derive the states, unmet counts and counts of these jobs and of the jobs that need them. Return how many of the
         latter are ready."""
-        ids = Queue(self._db).attempt_ids(len(attempts))
+        queue = Queue(self._db)
+        ids = queue.attempt_ids(len(attempts))
         own = dict(zip(ids, attempts, strict=True))
         encode = self._db.paths.encode
         rows = [(number, one.job, os.urandom(8).hex(), encode(one.folder), now, rerun) for number, one in own.items()]
@@ -57,7 +58,7 @@ class ManualAttempts:
         ends = [
             AttemptEnd(number, State.COMPLETED, now, result=one.result, code=one.code) for number, one in own.items()
         ]
-        Queue(self._db).end(ends)
+        queue.end(ends, queue.status(ids))
         live = [(number, one.job) for number, one in own.items()]
         self._db.change_each(SQL["set_live"], live, partial(expect, wanted=wanted, what="changed"))
         jobs = [one.job for one in attempts]

@@ -206,6 +206,7 @@ def _view(
         when_finished=bool(flags & 4),
         template=number,
         recovered=recovered == "recovery",
+        definition=body.definition,
         rerun_forbidden=body.rerun_forbidden,
         undecided=undecided != 0,
     )

@@ -18,9 +18,6 @@ from rekindle.store.queries import Query, Row, load, written_for_many, written_f
 
 SQL = load("postgres")
 
-_TOGETHER = 4
-"""From this number on, distinct rows are written by one statement."""
-
 _MANY = 1_000
 """This number of new rows makes the server's statistics of a table wrong, and its plans slow, until it is analyzed."""
 
@@ -93,7 +90,7 @@ class PostgresDriver(Driver):
         elif self._access is Access.READ:
             self._pipeline.execute("COMMIT", ())
         elif self._access is Access.TURN:
-            self.run("commit_and_notify" if notify else "commit")
+            self._pipeline.end(SQL["each_changed"].text, ["COMMIT", *([self._text("notify")] if notify else [])])
         else:
             self.run("commit_write")
         self._streams = 0
@@ -114,12 +111,15 @@ class PostgresDriver(Driver):
         written, names = _written(text)
         return self._pipeline.execute(written, [values[name] for name in names])
 
-    def execute_each(self, query: Query, rows: Iterable[Row], check: Check) -> None:
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Check | None) -> None:
         text = _written(query.postgres or query.text, query.row)[0]
         rows = list(rows)
-        if query.distinct and len(rows) >= _TOGETHER:
+        if query.distinct and len(rows) > 1:
             written = self._together.get(text) or self._write_together(text)
-            self._pipeline.add(written, list(map(_array, zip(*rows, strict=True))), check)
+            self._pipeline.add(written, list(map(_array, zip(*rows, strict=True))), check, len(rows))
+        elif check is None or (query.distinct and rows):
+            for row in rows:
+                self._pipeline.add(text, row, check, 1)
         elif rows:
             changed: list[int] = []
             for row in rows[:-1]:
@@ -136,11 +136,10 @@ class PostgresDriver(Driver):
         """Return the statement that runs once for many distinct rows: its parameters are arrays, one for each value of
         a row."""
         pgconn = self._connection.pgconn
-        for done in (pgconn.prepare(b"described", text.encode()), pgconn.describe_prepared(b"described")):
+        for done in (pgconn.prepare(b"", text.encode()), pgconn.describe_prepared(b"")):
             if done.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
                 raise psycopg.ProgrammingError(done.error_message.decode(errors="replace"))
         kinds = [_KINDS[done.param_type(number)] for number in range(done.nparams)]
-        self.run_text("DEALLOCATE described")
         written = written_for_many(text, kinds)
         self._together[text] = written
         return written

@@ -6,10 +6,12 @@ time as the statement, and a runner sends about fifteen in each turn.
 
 from __future__ import annotations
 
+import re
 import select
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
@@ -25,6 +27,9 @@ Check = Callable[[int], None]
 
 _MOST = 500
 """Statements that the server keeps prepared for a connection."""
+
+_CHANGED = re.compile(r'"([0-9]+) rows changed"')
+"""What the error of a wrong number of rows says."""
 
 _READ, _WRITE = select.POLLIN, select.POLLIN | select.POLLOUT
 
@@ -77,7 +82,9 @@ class Array:
 class _Statement(NamedTuple):
     text: str
     values: Sequence[bytes | None]
-    check: Check | None
+    check: Check | None = None
+    must: int | None = None  # the only number of changed rows that the check accepts, if it is known
+    refuse: Check | None = None  # called if the server has found another number
 
 
 class Pipeline:
@@ -99,9 +106,10 @@ class Pipeline:
         self._count = 0
         self.repeats = False
 
-    def add(self, text: str, values: Sequence[Any], check: Check | None = None) -> None:
-        """Send a statement with the next one whose result is waited for. `check` may raise then."""
-        self._queued.append(_Statement(text, [_sent(value) for value in values], check))
+    def add(self, text: str, values: Sequence[Any], check: Check | None = None, must: int | None = None) -> None:
+        """Send a statement with the next one whose result is waited for. `check` may raise then. `must`: the only
+        number of changed rows that it accepts."""
+        self._queued.append(_Statement(text, [_sent(value) for value in values], check, must))
 
     def execute(self, text: str, values: Sequence[Any]) -> Rows:
         """Run the statements that were added, and this one."""
@@ -117,16 +125,18 @@ class Pipeline:
             self._libpq.enter_pipeline_mode()
             new = [self._send(one) for one in queued]
             self._libpq.pipeline_sync()
-            results = list(iter(self._next_of_pipeline, None))
+            results = self._results_of_pipeline()
             self._libpq.exit_pipeline_mode()
         except BaseException:
             self._connection.close()
             raise
-        if (failed := next((one for one in results if one.status == ExecStatus.FATAL_ERROR), None)) is not None:
-            for one, is_new in zip(queued, new, strict=True):
-                if is_new:  # the server may not have come to it
-                    self._prepared.pop(one.text, None)
-            raise error_from_result(failed)
+        sent = [one for one, is_new in zip(queued, new, strict=True) for _ in range(1 + is_new)]
+        for one, result in zip(sent, results, strict=False):
+            if result.status == ExecStatus.FATAL_ERROR:
+                for other, is_new in zip(queued, new, strict=True):
+                    if is_new:  # the server may not have come to it
+                        self._prepared.pop(other.text, None)
+                raise _error(one, result)
         found = iter(results)
         for one, is_new in zip(queued, new, strict=True):
             if is_new:
@@ -135,6 +145,17 @@ class Pipeline:
             if one.check is not None:
                 one.check(result.command_tuples or 0)
         return result
+
+    def end(self, each_changed: str, statements: Sequence[str]) -> None:
+        """Run the statements that were added and then these, which have no parameters and end the transaction, in one
+        message: `each_changed` is the statement in which the server checks the number of rows that another one has
+        changed, and makes an error of a wrong one. Statements whose checks it cannot make are run before."""
+        if any(one.check is not None and one.must is None for one in self._queued):
+            self.flush()
+        self._queued = [_checked(one, each_changed) for one in self._queued]
+        for text in statements:
+            self.add(text, ())
+        self.flush()
 
     def run(self, text: str) -> Rows:
         """Run statements without parameters in one message, after those that were added. Return the last result."""
@@ -177,10 +198,25 @@ class Pipeline:
         self._libpq.send_query_params(one.text.encode(), one.values)
         return False
 
-    def _next_of_pipeline(self) -> PGresult | None:
-        """Return the next result; None after the last one."""
-        found = self._next_result() or self._next_result()  # each statement's results end with None
-        return None if found is None or found.status == ExecStatus.PIPELINE_SYNC else found
+    def _results_of_pipeline(self) -> list[PGresult]:
+        """Return the results of all statements that were sent."""
+        libpq = self._libpq
+        found: list[PGresult] = []
+        ended = False
+        self._flush_output()
+        while True:
+            while libpq.is_busy():
+                self._wait(_READ)
+            result = libpq.get_result()
+            if result is None:  # after each statement; twice if the connection has broken
+                if ended:
+                    return found
+                ended = True
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                return found
+            else:
+                found.append(result)
+                ended = False
 
     def _next_result(self) -> PGresult | None:
         self._flush_output()
@@ -204,30 +240,46 @@ class Pipeline:
         return Rows(result, self._transformer.load_rows(0, result.ntuples, tuple))
 
 
+def _checked(one: _Statement, each_changed: str) -> _Statement:
+    """Return a statement whose check the server makes."""
+    if one.check is None or one.must is None:
+        return one
+    one.check(one.must)
+    number = f"CAST(${len(one.values) + 1} AS BIGINT)"
+    text = each_changed.replace("{statement}", one.text).replace("{rows}", number)
+    return _Statement(text, [*one.values, b"%d" % one.must], refuse=one.check)
+
+
+def _error(one: _Statement, result: PGresult) -> Exception:
+    """Return the error of a statement that has failed, unless its check raises one."""
+    error = error_from_result(result)
+    if one.refuse is not None and (found := _CHANGED.search(str(error))):
+        one.refuse(int(found[1]))
+    return error
+
+
 def _sent(value: Any) -> bytes | None:
     """Return a value as it is sent. Booleans are integers in both databases."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return _stored(value)
-    if isinstance(value, ValueSet | Array):
-        return b"{" + _elements(value.values) + b"}"
-    if isinstance(value, bytes):
-        return b"\\x" + value.hex().encode()
-    return repr(value).encode() if isinstance(value, float) else b"%d" % value
+    form = _FORMS.get(type(value))
+    if form is not None:
+        return form(value)
+    return _stored(value) if isinstance(value, str) else b"%d" % value
+
+
+def _array(value: ValueSet | Array) -> bytes:
+    return b"{" + _elements(value.values) + b"}"
 
 
 def _elements(values: Sequence[Any]) -> bytes:
-    """Return values as they are sent in an array. Values of one kind, which are the rule, are written by one call."""
+    """Return values as they are sent in an array. Where nothing is escaped, an array is written as in JSON."""
     kinds = set(map(type, values))
-    if kinds == {float}:
-        return repr(values)[1:-1].rstrip(",").encode()
-    if kinds == {str}:
-        text = '","'.join(values)
-        if text.count('"') == 2 * len(values) - 2 and "\\" not in text:
-            return b'"' + _stored(text) + b'"'
+    if kinds <= _AS_JSON:
+        found = msgspec.json.encode(values)
+        # JSON has no infinity
+        if b"\\" not in found and (float not in kinds or b"null" not in found):
+            return found[1:-1]
     elif all(issubclass(kind, int) for kind in kinds):
-        return repr(list(map(int, values)))[1:-1].encode()
+        return msgspec.json.encode(list(map(int, values)))[1:-1]
     return b",".join(map(_element, values))
 
 
@@ -244,3 +296,17 @@ def _element(value: Any) -> bytes:
 def _stored(text: str) -> bytes:
     """Return a text as PostgreSQL can store it: with the sign for NUL instead of NUL."""
     return text.replace("\0", "\u2400").encode()
+
+
+_FORMS: dict[type[Any], Callable[[Any], bytes | None]] = {
+    type(None): lambda _: None,
+    str: _stored,
+    bytes: lambda value: b"\\x" + value.hex().encode(),
+    float: lambda value: repr(value).encode(),
+    ValueSet: _array,
+    Array: _array,
+}
+"""How values are sent, by type. Values of other types are texts or integers."""
+
+_AS_JSON = {int, float, str, type(None)}
+"""Types whose values may be written by one call."""

@@ -164,7 +164,8 @@ class _Compiler(msgspec.Struct):
         columns = "".join(f", {one}" for one in self.columns)
         if records or self.records:
             columns += SQL["record_columns"].text
-        joins = "".join(f" {SQL[name].text}" for name in _used_joins(condition)) if "{joins}" in text else ""
+        used = _used_joins(condition + columns) if "{joins}" in text else []
+        joins = "".join(f" {SQL[name].text}" for name in used)
         text = text.replace("{columns}", columns).replace("{joins}", joins).replace("{where}", condition)
         return Candidates(text, self.values, decide)
 
@@ -357,12 +358,12 @@ def _only_states(where: Predicate) -> set[State]:
     return set()
 
 
-def _used_joins(condition: str) -> list[str]:
-    """Return the joins that a condition uses. That of signatures includes that of attempts."""
-    joins = ["join_template"] if "template." in condition else []
-    if "signature." in condition:
+def _used_joins(text: str) -> list[str]:
+    """Return the joins that a condition or columns use. That of signatures includes that of attempts."""
+    joins = ["join_template"] if "template." in text else []
+    if "signature." in text:
         return [*joins, "join_signature"]
-    return [*joins, "join_attempt"] if "attempt." in condition else joins
+    return [*joins, "join_attempt"] if "attempt." in text else joins
 
 
 def _compares(field: str, where: Predicate) -> bool:

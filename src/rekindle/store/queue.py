@@ -6,8 +6,7 @@ changed since it was read, the write fails with StoreUnavailable.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from operator import attrgetter
@@ -26,12 +25,21 @@ from rekindle.domain.models import (
     StepOutcome,
 )
 from rekindle.domain.selection import Compare, Op
-from rekindle.domain.states import JobEvent, State, transition
+from rekindle.domain.states import State
 from rekindle.store.candidates import find_jobs
 from rekindle.store.derived import CountKey, add_counts, derive_states, extend_spans, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Query, as_set, load
-from rekindle.store.rows import STATES, claim_columns, end_columns, next_attempt_of, only_completed, step_columns
+from rekindle.store.rows import (
+    STATE_NUMBERS,
+    STATES,
+    claim_row,
+    end_columns,
+    next_attempt_of,
+    only_completed,
+    only_completed_step,
+    step_columns,
+)
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
@@ -43,7 +51,9 @@ SQL = load("queue")
 POSTGRES = load("postgres")
 
 
-MOST_AHEAD = 64
+_WAITING, _READY, _QUEUED = (STATE_NUMBERS[one] for one in (State.WAITING, State.READY, State.QUEUED))
+
+MOST_AHEAD = 256
 """Attempt ids that a process takes ahead."""
 
 
@@ -62,8 +72,8 @@ class Queue:
         only: Predicate | None = None,
         *,
         resource_class: int | None = None,
-        stopped: Iterable[int] = (),
-        skipped: Iterable[int] = (),
+        stopped: Collection[int] = (),
+        skipped: Collection[int] = (),
     ) -> list[ReadyJob]:
         """Return the first `limit` ready jobs of each resource class, or of one: highest priority first, then by id.
 
@@ -81,7 +91,9 @@ class Queue:
         }
         name = "any_workflow" if workflow is None else "one_workflow"
         if only is None:
-            query = _ready_query(self._db.text(SQL["ready"]), name, shared=self._db.shared)
+            query = _ready_query(
+                self._db.text(SQL["ready"]), name, shared=self._db.shared, whole=not (stopped or skipped)
+            )
         else:
             found = compile_condition(self._ready_in(SQL[name].text), only, self._db.paths)
             if found.decide is not None:
@@ -113,25 +125,25 @@ class Queue:
     def attempt_ids(self, count: int) -> list[int]:
         """Return free attempt ids for the transaction. In a turn that others run beside, ids are taken ahead for later
         turns, up to as many as the store has used."""
+        if self._db.driver.dialect == "sqlite":
+            first = self.next_attempt()
+            return list(range(first, first + count))
         free = self._db.cache.attempt_ids if self._db.shared else []
         if len(free) < count:
             ahead = min(self._db.cache.attempts, MOST_AHEAD) if self._db.shared else 0
-            free += (number for (number,) in self._db.rows(SQL["attempt_ids"], count=count - len(free) + ahead))
+            free += (number for (number,) in self._db.rows(POSTGRES["attempt_ids"], count=count - len(free) + ahead))
         self._db.cache.attempts += count
         taken, free[:count] = free[:count], []
         return taken
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
         """Insert attempts (QUEUED) as the live ones of their jobs, which become QUEUED."""
-        query, paths = SQL["insert_attempt"], self._db.paths
-        self._db.change_each(query, query.rows(claim_columns(one, runner, now, paths) for one in attempts))
+        encode = self._db.paths.encode
+        rows = (claim_row(one, runner, encode(one.folder), now) for one in attempts)
+        self._db.change_each(SQL["insert_attempt"], rows)
         jobs = [(attempt.id, attempt.job.id) for attempt in attempts]
         self._db.change_each(SQL["claim_job"], jobs, partial(expect, wanted=len(jobs), what="claimed"))
-        deltas: Counter[CountKey] = Counter()
-        for (workflow, number), n in Counter((one.job.workflow, one.job.resource_class) for one in attempts).items():
-            deltas[workflow, number, State.READY] -= n
-            deltas[workflow, number, State.QUEUED] += n
-        add_counts(self._db, deltas)
+        self._count((one.job.workflow, one.job.resource_class, _READY, _QUEUED) for one in attempts)
 
     def status(self, attempts: Iterable[int]) -> dict[int, AttemptJobState]:
         """Return the status of attempts and of their jobs, by attempt."""
@@ -139,15 +151,21 @@ class Queue:
         self._childless.update(row.job for row in rows if not row.has_children)
         return {row.id: _status(row, self._db.paths) for row in rows}
 
-    def start(self, started: Sequence[tuple[int, float, str, str | None, int | None, int | None]]) -> None:
-        """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `move` changes their jobs."""
+    def start(
+        self,
+        started: Sequence[tuple[int, float, str, str | None, int | None, int | None]],
+        standing: Mapping[int, AttemptJobState],
+    ) -> None:
+        """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `standing` is their status. `move`
+        changes their jobs."""
         if not started:
             return
         self._db.change_each(SQL["start_attempt"], started, partial(expect, wanted=len(started), what="started"))
-        extend_spans(self._db, [row[0] for row in started])
+        extend_spans(self._db, [(standing[row[0]].workflow, row[1], None) for row in started])
 
-    def end(self, endings: Sequence[AttemptEnd]) -> None:
-        """Write the ends of attempts, with their steps and signatures. `move` changes their jobs."""
+    def end(self, endings: Sequence[AttemptEnd], standing: Mapping[int, AttemptJobState]) -> None:
+        """Write the ends of attempts, with their steps and signatures. `standing`: their status. `move` changes their
+        jobs."""
         if not endings:
             return
         self._db.concerns_others = True
@@ -161,64 +179,76 @@ class Queue:
             query = SQL["end_attempt"]
             columns = query.rows(end_columns(ending, self._signature(ending)) for ending in others)
             self._db.change_each(query, columns, partial(expect, wanted=len(others), what="ended"))
-        self.steps([(ending.attempt, step) for ending in endings for step in ending.steps])
-        extend_spans(self._db, [ending.attempt for ending in endings])
+        self.steps((ending.attempt, step) for ending in endings for step in ending.steps)
+        extend_spans(self._db, [(standing[one.attempt].workflow, one.started, one.ended) for one in endings])
 
-    def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
-        """Write steps of attempts; an existing row is replaced."""
-        if rows:
+    def steps(self, steps: Iterable[tuple[int, StepOutcome]]) -> None:
+        """Write steps of attempts; an existing row is replaced, and of several ends of a step the last one counts."""
+        found = {(attempt, step.position): step for attempt, step in steps}
+        completed = [
+            (*key, step.name, step.exit_code, step.started, step.ended, step.result)
+            for key, step in found.items()
+            if only_completed_step(step)
+        ]
+        if completed:
+            self._db.change_each(SQL["complete_step"], completed)
+        if len(completed) < len(found):
             query = SQL["write_step"]
-            self._db.change_each(query, query.rows(step_columns(attempt, step) for attempt, step in rows))
+            others = (step_columns(key[0], one) for key, one in found.items() if not only_completed_step(one))
+            self._db.change_each(query, query.rows(others))
 
     def move(self, moves: Sequence[StateChange]) -> None:
         """Change the states of jobs (version + 1) and the counts. Every job must be in the state `before`."""
         if not moves:
             return
         self._db.concerns_others |= any(move.after is State.READY for move in moves)
-        rows = ((move.after, move.job, move.before) for move in moves)
+        rows = ((STATE_NUMBERS[move.after], move.job, STATE_NUMBERS[move.before]) for move in moves)
         self._db.change_each(SQL["move_job"], rows, partial(expect, wanted=len(moves), what="moved"))
-        deltas: Counter[CountKey] = Counter()
-        kinds = Counter((move.workflow, move.resource_class, move.before, move.after) for move in moves)
+        self._count(
+            (one.workflow, one.resource_class, STATE_NUMBERS[one.before], STATE_NUMBERS[one.after]) for one in moves
+        )
+
+    def _count(self, moves: Iterable[tuple[int, int, int, int]]) -> None:
+        """Change the counts by the moves of jobs: (workflow, resource class, state before, state after)."""
+        kinds: dict[tuple[int, int, int, int], int] = {}
+        for kind in moves:
+            kinds[kind] = kinds.get(kind, 0) + 1
+        deltas: dict[CountKey, int] = {}
         for (workflow, number, before, after), n in kinds.items():
-            deltas[workflow, number, before] -= n
-            deltas[workflow, number, after] += n
+            deltas[workflow, number, before] = deltas.get((workflow, number, before), 0) - n
+            deltas[workflow, number, after] = deltas.get((workflow, number, after), 0) + n
         add_counts(self._db, deltas)
 
-    def completed(self, parents: Sequence[int]) -> list[StateChange]:
-        """Lower the unmet counts of the children of jobs that have just become COMPLETED. Return the moves WAITING ->
-        READY of children that need nothing more, for the caller to `move`."""
+    def completed(self, parents: Sequence[int]) -> None:
+        """Lower the unmet counts of the children of jobs that have just become COMPLETED. Children that need nothing
+        more become READY."""
         if self._db.is_turn:  # nobody adds needs meanwhile
             parents = [parent for parent in parents if parent not in self._childless]
-        return self._meet_needs(SQL["meet_needs"], parents) if parents else []
+        if parents:
+            self._meet_needs(SQL["meet_needs"], parents)
 
-    def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[StateChange]:
+    def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> None:
         """Lower the unmet counts of jobs with `when: finished` below jobs that have failed or were canceled and are not
-        retried. Return the moves to READY. `idle`: the jobs had not run, so their children may have counted them as
-        finished before."""
+        retried. Those that need nothing more become READY. `idle`: the jobs had not run, so their children may have
+        counted them as finished before."""
         found = finish_dependents(self._db, jobs)
         if not found.jobs:
-            return []
+            return
         if idle or found.between:  # a job may already count as given up for another reason: derive, do not subtract
             derive_states(self._db, jobs)
-            return []
-        return self._meet_needs(SQL["meet_needs_to_finish"], jobs)
+        else:
+            self._meet_needs(SQL["meet_needs_to_finish"], jobs)
 
-    def _meet_needs(self, query: Query, parents: Sequence[int]) -> list[StateChange]:
-        """Lower unmet counts; return the moves of jobs that need nothing more. What the statement returns decides: two
-        runners may complete the two parents of one child at once."""
+    def _meet_needs(self, query: Query, parents: Sequence[int]) -> None:
+        """Lower unmet counts, and count the jobs that have become READY. The statement decides which have: two runners
+        may complete the two parents of one child at once. A job that was READY before needed nothing."""
         if self._db.shared:
             self._db.change_each(POSTGRES["lock_children"], [(as_set(parents),)])
-        return [
-            StateChange(
-                row.id,
-                row.workflow,
-                row.resource_class,
-                State.WAITING,
-                transition(State.WAITING, JobEvent.NEEDS_MET, f"job {row.id}"),
-            )
-            for row in sorted(self._db.named_rows(query, parents=as_set(parents)))
-            if not row.unmet and row.state == State.WAITING and not row.canceled and not row.retired
-        ]
+        rows = self._db.rows(query, parents=as_set(parents))
+        ready = [(workflow, number) for workflow, number, state, unmet in rows if state == _READY and not unmet]
+        if ready:
+            self._db.concerns_others = True
+            self._count((workflow, number, _WAITING, _READY) for workflow, number in ready)
 
     def release(self, attempts: Mapping[int, int]) -> None:
         """Take back claims: `attempts` maps live QUEUED attempts that never started to their jobs. The attempts' rows
@@ -289,15 +319,23 @@ def expect(changed: int, wanted: int, what: str) -> None:
 
 
 def _ready_text(text: str, scope: str, *, shared: bool) -> str:
+    if shared:
+        text = text.replace("{where}", "{where} AND " + POSTGRES["not_locked"].text)
     lock = POSTGRES["lock_claimed"].text if shared else ""
     return text.replace("{lock}", lock).replace("{scope}", scope)
 
 
 @cache
-def _ready_query(text: str, scope: str, *, shared: bool) -> Query:
-    """Return the query for the first ready jobs of a scope, by the name of its condition, without another condition."""
-    whole = _ready_text(text, SQL[scope].text, shared=shared)
-    return Query("ready", "", whole.replace("{columns}", "").replace("{where}", SQL["any_workflow"].text))
+def _ready_query(text: str, scope: str, *, shared: bool, whole: bool) -> Query:
+    """Return the query for the first ready jobs of a scope, by the name of its condition, without another condition.
+    `whole`: no workflow and no template is left out."""
+    text, everything = _ready_text(text, SQL[scope].text, shared=shared), SQL["any_workflow"].text
+    if whole:
+        text = text.replace(SQL["not_left_out"].text, everything)
+    places = {"{columns}": "", "{joins}": "", "{where}": everything}
+    for place, replacement in places.items():
+        text = text.replace(place, replacement)
+    return Query("ready", "", text)
 
 
 def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.models import JobDefinition, ReusableAttempt, ReuseCandidate, ReusedAttempt, ReuseSource
 from rekindle.domain.next_attempt import ANY_EARLIER, NextAttempt
-from rekindle.store.derived import extend_spans
+from rekindle.store.derived import extend_spans, spans_of
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import expect
 from rekindle.store.rows import next_attempt_of, next_attempt_text
@@ -114,4 +114,4 @@ class ReuseCandidates:
         self._db.change_each(SQL["reuse_steps"], [(one.id, one.source) for one in reused])
         jobs = [(one.id, one.job) for one in reused]
         self._db.change_each(SQL["complete_by_reuse"], jobs, partial(expect, wanted=len(jobs), what="completed"))
-        extend_spans(self._db, [one.id for one in reused])
+        extend_spans(self._db, spans_of(self._db, [one.id for one in reused]))

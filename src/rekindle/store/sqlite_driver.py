@@ -50,8 +50,10 @@ class SqliteDriver(Driver):
 
     stream = execute
 
-    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
-        check(execute_rows(self.connection, query, rows))
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] | None) -> None:
+        changed = execute_rows(self.connection, query, rows)
+        if check is not None:
+            check(changed)
 
     def defer_references(self) -> None:
         self.connection.execute(SQL["defer_references"].text)

@@ -182,6 +182,7 @@ class Fingerprint:
     ) -> None:
         """`earlier_prints`: the fingerprint of the continued attempt. `fan_outs`: by step, the pattern of its items."""
         self._reader, self._template, self._by_mtime = reader, template, template.by_mtime
+        self._began = earlier_prints
         self._earlier_prints = earlier_prints or FileFingerprints()
         self._input_paths = _input_paths(env)
         self._patterns = env.patterns
@@ -191,6 +192,7 @@ class Fingerprint:
         self._stats_before: dict[str, Mapping[str, TreeStat]] = {}
         self._fan_outs = {step: _FanOutFiles(self._reader, env.directory, text) for step, text in fan_outs.items()}
         self._inputs: tuple[FileContent, ...] = ()
+        self._folders: tuple[str, ...] = ()
         self._outputs: tuple[FileContent, ...] = ()
         around = env.base_variables
         self._outer_variables = {name: text_digest(around[name]) if name in around else ABSENT for name in variables}
@@ -209,7 +211,10 @@ class Fingerprint:
         return self._large(paths, {} if self._template.cache else self._by_mtime)
 
     def take_inputs(self, on_read: OnRead | None = None) -> None:
-        """Read the inputs. `on_read` is called meanwhile; an exception that it raises ends the reading."""
+        """Read the inputs, and which outputs are folders already. `on_read` is called meanwhile; an exception that it
+        raises ends the reading."""
+        folders = tuple(name for name, path in self._output_paths.items() if os.path.isdir(path))
+        self._folders = folders if self._began is None else self._began.folders
         self._stats_before = {name: self._tree_stats(name) for name in self._input_paths}
         self._inputs = self._contents(self._input_paths, on_read, self._written)
         earlier = {one.path: one for one in self._earlier_prints.inputs if one.implicit and one.compared}
@@ -237,7 +242,7 @@ class Fingerprint:
             step: one.made(self._earlier_prints.made.get(step, {})) for step, one in self._fan_outs.items() if one.taken
         }
         inputs = (*map(without_many, self._inputs), *self._named.recorded())
-        prints = FileFingerprints(inputs, self._outputs, self._outer_variables, self._unstable(), made)
+        prints = FileFingerprints(inputs, self._outputs, self._outer_variables, self._unstable(), made, self._folders)
         return msgspec.structs.replace(record, prints=prints, seen=_largest(self._reader.fresh()))
 
     def _unstable(self) -> tuple[str, ...]:

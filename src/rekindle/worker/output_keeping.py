@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import BadValue
-from rekindle.files.store_files import is_fully_durable
+from rekindle.files.store_files import cache_limit, is_fully_durable
 from rekindle.journal.records import CachedOutputs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def keep_outputs(
     if not (template.cache and outputs):
         return None
     from rekindle.journal import kept_outputs  # lazy: most jobs keep nothing
-    from rekindle.journal.content_store import ContentStore, cache_limit
+    from rekindle.journal.content_store import ContentStore
 
     try:
         store = ContentStore(template.store, durable=is_fully_durable(os.environ))

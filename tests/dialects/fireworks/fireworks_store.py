@@ -60,7 +60,7 @@ class Fireworks:
             launches = {one.job.id: one.id for one in attempts}
             ended = [_ending(launches[job], result, self._now) for job, result in endings.items() if job in launches]
             standing = archive.queue.status([one.attempt for one in ended])
-            archive.queue.end(ended)
+            archive.queue.end(ended, standing)
             moves = []
             for one in ended:
                 at = standing[one.attempt]
@@ -71,7 +71,7 @@ class Fireworks:
                 )
             archive.queue.move(moves)
             done = [move.job for move in moves if move.after is State.COMPLETED]
-            archive.queue.move(archive.queue.completed(done))
+            archive.queue.completed(done)
         return launches
 
 

@@ -62,7 +62,7 @@ def export(
     from rekindle.engine.bundles.exporting import ExportOptions, export_workflow
 
     if output is None and not dry_run:
-        raise UsageError("the file is missing", hint=f"rekindle export {shlex.quote(workflow)} -o FILE")
+        raise UsageError("-o FILE is missing", hint=f"rekindle export {shlex.quote(workflow)} -o FILE")
     options = ExportOptions(logs=not no_logs, inputs=inputs, outputs=outputs)
     with reconciled(looks=True) as session, _progress("exporting", as_json) as show:
         report = export_workflow(session, workflow, None if dry_run else output, options, show)

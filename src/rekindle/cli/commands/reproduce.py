@@ -17,13 +17,14 @@ from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import Refused, UsageError
+from rekindle.domain.states import State
 from rekindle.engine.reproduction import reproduce as engine
 from rekindle.engine.reproduction import stepping
 from rekindle.presentation import reproductions, words
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
 
     from rekindle.domain.subtasks import Subtask
     from rekindle.engine.reproduction.recorded import RecordedAttempt
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 
 Mode = Literal["run", "shell", "pdb", "print"]
 
+_MODES: tuple[Mode, ...] = ("shell", "pdb", "print")
+"""The modes that have a flag."""
+
 
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ATTEMPT")
-@click.option("--shell", "mode", flag_value="shell", help="Open a shell in the prepared folder, and run nothing.")
-@click.option("--pdb", "mode", flag_value="pdb", help="Run a Python step in the debugger.")
-@click.option("--print", "mode", flag_value="print", help="Print a shell script of the steps, and run nothing.")
+@click.option("--shell", is_flag=True, help="Open a shell in the prepared folder, and run nothing.")
+@click.option("--pdb", is_flag=True, help="Run a Python step in the debugger.")
+@click.option("--print", "prints", is_flag=True, help="Print a shell script of the steps, and run nothing.")
 @click.option("--step", metavar="NAME", help="With --shell, --pdb or --print: begin with this step.")
 @click.option("--subtask", type=click.IntRange(min=0), metavar="K", help="Run only this item of a fan-out.")
 @click.option("--into", type=click.Path(), metavar="DIR", help="Use this empty folder. [default: a new temporary one]")
@@ -48,7 +52,9 @@ Mode = Literal["run", "shell", "pdb", "print"]
 @json_option
 def reproduce(
     attempt: int,
-    mode: Mode | None,
+    shell: bool,
+    pdb: bool,
+    prints: bool,
     step: str | None,
     subtask: int | None,
     into: str | None,
@@ -69,7 +75,7 @@ def reproduce(
       rekindle reproduce 12 --pdb
       rekindle reproduce 12 --print > again.sh
     """
-    mode = mode or "run"
+    mode = _chosen_mode(shell=shell, pdb=pdb, print=prints)
     if step is not None and mode == "run":
         raise UsageError("--step needs --shell, --pdb or --print", hint="without them, all steps run")
     if as_json and mode in ("shell", "pdb"):
@@ -100,6 +106,16 @@ def reproduce(
     found = engine.reproduce(prepared, scratch, step=position, subtask=subtask)
     _show(found, as_json)
     click.get_current_context().exit(found.exit_code)
+
+
+def _chosen_mode(**flags: bool) -> Mode:
+    """Return the mode whose flag is given. Raise UsageError for two of them."""
+    chosen = [mode for mode in _MODES if flags[mode]]
+    if len(chosen) > 1:
+        raise UsageError(
+            " and ".join(f"--{mode}" for mode in chosen) + " exclude each other", hint="leave out all but one of them"
+        )
+    return chosen[0] if chosen else "run"
 
 
 def _say(line: str, as_json: bool) -> None:
@@ -136,29 +152,58 @@ def _print_steps(
     chosen: bool,
     as_json: bool,
 ) -> None:
-    """Print how steps are started: the chosen one, or all."""
+    """Print how steps are started: the chosen one, or all until one fails, as in the attempt."""
     one = prepared.one
     steps = [position] if chosen or item is not None else range(len(one.body.steps))
     found: list[StepCommand | str] = []
     for at in steps:
         if one.body.steps[at].each is not None and item is None:
-            found.append(f"step {one.body.steps[at].name} is a fan-out: --subtask 0 prints its first item")
+            found.append(_fan_out_message(one, at))
             continue
-        assignment = stepping.recorded_results(one, scratch.assignment, at)
-        found.append(stepping.step_command(scratch, assignment, at, item))
+        try:
+            assignment = stepping.recorded_results(one, scratch, at)
+            found.append(stepping.step_command(scratch, assignment, at, item))
+        except Refused as error:  # without the result of a step that failed
+            if len(steps) == 1:
+                raise
+            found.append(error.message)
     if as_json:
         documents = [reproductions.step_document(each) for each in found if not isinstance(each, str)]
-        json_output.emit({**reproductions.prepared_document(prepared), "folder": scratch.folder, "steps": documents})
+        document = reproductions.prepared_document(prepared)
+        notes = [*document["notes"], *(each for each in found if each and isinstance(each, str))]
+        json_output.emit({**document, "notes": notes, "folder": scratch.folder, "steps": documents})
         return
     click.echo("#!/bin/sh")
     click.echo(f"# attempt {one.attempt.id} of {words.one_line(one.job.name)}, in {scratch.folder}")
+    for line in _script([each for each in found if each]):
+        click.echo(line)
+
+
+def _fan_out_message(one: RecordedAttempt, at: int) -> str:
+    """Return why a script ends at a fan-out; "" if the fan-out had no items."""
+    name, count = one.body.steps[at].name, len(one.subtasks.get(at, ()))
+    ended = any(step.position == at and step.state is State.COMPLETED for step in one.attempt.steps)
+    if ended and not count:
+        return ""
+    return f"step {name} is a fan-out: --subtask K prints an item (0 is the first), --step NAME a later step"
+
+
+def _script(found: Sequence[StepCommand | str]) -> Iterator[str]:
+    """Yield the lines of a script of steps, which ends with the exit code of the first that fails. At a message instead
+    of a step, it prints the message and ends."""
+    if not found:
+        return
+    if len(found) == 1 and not isinstance(found[0], str):
+        yield from [f"# step {found[0].step}", *found[0].script()]
+        return
+    yield "("  # `exit` leaves this shell, not one that the lines are pasted into
     for each in found:
-        for line in _script(each):
-            click.echo(line)
-
-
-def _script(one: StepCommand | str) -> Iterable[str]:
-    return [f"# {one}"] if isinstance(one, str) else [f"# step {one.step}", *one.script()]
+        if isinstance(each, str):
+            yield from [f"echo {shlex.quote(words.one_line(each))} >&2", "exit 1"]
+            break
+        *lines, end = each.script()
+        yield from [f"# step {each.step}", *lines, f"{end} || exit"]
+    yield ")"
 
 
 def _open(mode: Mode, command: StepCommand) -> None:
@@ -202,9 +247,9 @@ def verify(flags: SelectionFlags, slots: int | None, as_json: bool) -> None:
     workflow stays as it is.
 
     Each is `reproducible`, `differs` (where first; its folder is kept) or `unknown`: what it ran with differs today,
-    or it left nothing to compare. `rekindle flaky` shows what was found last.
+    it left nothing to compare, or it was completed by hand. `rekindle flaky` shows what was found last.
 
-    The exit code is 2 if a job differs, else 1 if one is unknown, else 0.
+    The exit code is 2 if a job differs, else 1 if one that ran is unknown, else 0.
 
     \b
     Example:

@@ -189,7 +189,7 @@ def _print_unfit(session: Session, workflow: int, options: WorkOptions) -> None:
 def _command(spec: str, param: Sequence[str], name: str | None) -> str:
     """Return the command that continues this run."""
     words = ["rekindle", "run", spec, *(word for text in param for word in ("--param", text))]
-    return shlex.join([*words, "--as", name] if name else words)
+    return shlex.join([*words, "--as", name] if name is not None else words)
 
 
 def _applied(

@@ -6,7 +6,7 @@ import click
 
 from rekindle.cli.command_table import MODE_SETS
 from rekindle.cli.groups import load_attribute
-from rekindle.cli.options import json_option, read_duration
+from rekindle.cli.options import check_then_work, json_option, read_duration
 from rekindle.cli.output import json_output
 from rekindle.cli.sessions import opened
 from rekindle.domain.errors import missing_extra
@@ -59,6 +59,7 @@ def serve(
       rekindle serve --work -j 4
       rekindle serve --read-only --port 8643
     """
+    check_then_work(works, slots)
     try:
         from rekindle.web.server import serve as run
     except ModuleNotFoundError as error:

@@ -141,9 +141,8 @@ def ran_line(report: WorkReport) -> str:
         )
         if number
     ]
-    return (
-        f"ran: {', '.join(ran) or 'nothing'}; jobs now: {words.state_counts(report.counts.items(), terminal.coloured)}"
-    )
+    counts = words.state_counts(report.counts.items(), terminal.coloured)
+    return f"ran: {', '.join(ran) or 'nothing'}; jobs now: {counts or 'none'}"
 
 
 def print_quarantine(one: WorkflowStatus) -> None:

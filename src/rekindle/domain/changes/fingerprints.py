@@ -105,6 +105,7 @@ class FileFingerprints(msgspec.Struct, frozen=True):
     )  # by fan-out step over a pattern: matching
 
     # paths that appeared or changed (true) or disappeared (false) while the attempt ran; these are not compared
+    folders: tuple[str, ...] = ()  # names of outputs that were folders before the first step; not compared
 
 
 ATTEMPTS_OWN = "attempt"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from rekindle.domain.definition import DefinitionChoice
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.texts.display import mask_env
@@ -51,7 +52,8 @@ class How(msgspec.Struct, frozen=True):
             possible), or the name of a step. Earlier steps are kept.
         downstream: The jobs that need the selected ones. "all" run again; with "changed" each runs again only if a
             result that it needs has changed; with "none" they stay as they are, and are stale.
-        definition: "latest": the newest revision; "pinned": the definition of each job's earlier attempt.
+        definition: "latest": the newest revision; "pinned": the definition of each job's earlier attempt. None: as the
+            job's `definition` says.
         hold: Hold the jobs for this reason until they are released. None: do not hold them.
         workdir: The folder of a job with `workdir: attempt`: "new", a "copy" of the earlier attempt's, or the "same".
             None: new if the job starts at its beginning, else a copy.
@@ -75,7 +77,7 @@ class How(msgspec.Struct, frozen=True):
 
     start: str = FROM_BEGINNING
     downstream: Literal["all", "changed", "none"] = "all"
-    definition: Literal["latest", "pinned"] = "latest"
+    definition: DefinitionChoice | None = None
     hold: str | None = None
     workdir: Literal["new", "copy", "same"] | None = None
     subtasks: Literal["failed", "all"] | tuple[int, ...] | None = None
@@ -132,7 +134,7 @@ def check_how(how: How) -> None:
 
 _CHOICES: Mapping[str, tuple[str, tuple[str | None, ...]]] = {
     "downstream": ("downstream", ("all", "changed", "none")),
-    "definition": ("the definition", ("latest", "pinned")),
+    "definition": ("the definition", ("latest", "pinned", None)),
     "workdir": ("the working directory", ("new", "copy", "same", None)),
     "recovery": ("the resume point", ("keep", "clear", None)),
 }
@@ -178,7 +180,7 @@ class HowFlags(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     start: str | None = None
     from_attempt: int | None = None
     downstream: Literal["all", "changed", "none"] = "all"
-    definition: Literal["latest", "pinned"] = "latest"
+    definition: DefinitionChoice | None = None
     workdir: Literal["new", "copy", "same"] | None = None
     subtasks: Literal["failed", "all"] | Sequence[int] | None = None
     accept_partial: bool = False
@@ -232,7 +234,7 @@ def parse_how(flags: HowFlags) -> How:
 def how_to_json(how: How) -> dict[str, Any]:
     """Return the request as JSON for the rerun record. Defaults are omitted, except `from` and `downstream`."""
     asked: dict[str, Any] = {"from": how.start, "downstream": how.downstream}
-    if how.definition != "latest":
+    if how.definition is not None:
         asked["definition"] = how.definition
     if how.hold is not None:
         asked["hold"] = how.hold

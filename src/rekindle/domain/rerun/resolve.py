@@ -26,10 +26,12 @@ from rekindle.domain.rerun.request import (
     resets_downstream,
 )
 from rekindle.domain.rerun.start import AFTER_LAST_STEP, BEGINNING, StartPoint, find_start_point
+from rekindle.domain.rerun.views import JobTable
 from rekindle.domain.texts.display import did_you_mean, mask_field
 from rekindle.domain.texts.substitution import find_references, render_text
 
 if TYPE_CHECKING:
+    from rekindle.domain.definition import DefinitionChoice
     from rekindle.domain.rerun.views import JobGraph, JobView
 
 Exists = Callable[[str], bool]
@@ -183,7 +185,7 @@ def _resolve_overrides(view: JobView, how: How) -> AppliedOverrides | str:
     if isinstance(memory, str) or isinstance(time, str):
         return memory if isinstance(memory, str) else str(time)
     new = AppliedOverrides(asked.params, asked.env, None if memory is None else max(1, round(memory)), time, asked.cpus)
-    unpinned = view.next.pinned_to is not None and how.definition == "latest" and mode_of(how) is not RequestMode.REPEAT
+    unpinned = view.next.pinned_to is not None and pinned_attempt(view, how) is None
     return new.over(now if how.keep_modified and not unpinned else NO_OVERRIDES)
 
 
@@ -254,7 +256,7 @@ def pinned_attempt(view: JobView, how: How) -> int | None:
     Automatic repeats keep the definition of the attempt they repeat."""
     if mode_of(how) is not RequestMode.RERUN:
         return view.next.pinned_to
-    return None if how.definition == "latest" else _newest_attempt(view)
+    return _newest_attempt(view) if (how.definition or view.definition) == "pinned" else None
 
 
 def _newest_attempt(view: JobView) -> int | None:
@@ -267,11 +269,22 @@ def pinned_attempts(views: Mapping[int, JobView], graph: JobGraph, requests: Req
     for job, how in requests.hows.items():
         if (attempt := pinned_attempt(views[job], how) if job in views else None) is not None:
             found[job] = attempt
-    pinning = [job for job, how in requests.hows.items() if resets_downstream(how) and how.definition == "pinned"]
-    for job in descendants(graph.children, pinning):
+    for job in _pinned_descendants(views, graph, requests):
         if (attempt := _newest_attempt(views[job])) is not None:
             found.setdefault(job, attempt)
     return found
+
+
+def _pinned_descendants(views: Mapping[int, JobView], graph: JobGraph, requests: Requests) -> set[int]:
+    """Return the jobs below those that are rerun with `pinned`, and the jobs that are pinned by their own definitions
+    below those that are rerun with neither."""
+    asked: dict[DefinitionChoice | None, list[int]] = {"pinned": [], None: []}
+    for job, how in requests.hows.items():
+        if resets_downstream(how) and how.definition in asked:
+            asked[how.definition].append(job)
+    own = JobTable.of(views).having(lambda view: view.definition == "pinned")
+    found = set(descendants(graph.children, asked["pinned"]))
+    return found | (own & set(descendants(graph.children, asked[None]))) if own else found
 
 
 def with_definition(view: JobView, pinned_to: int | None, earlier: Mapping[int, JobView]) -> JobView:

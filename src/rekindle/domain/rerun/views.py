@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.definition import Resources
+from rekindle.domain.definition import DefinitionChoice, Resources
 from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.domain.rerun.request import Workdir
 from rekindle.domain.states import State
@@ -91,6 +91,7 @@ class JobView(msgspec.Struct, frozen=True):
     source: AttemptView | None = None  # the attempt named by the request to resume from
     recovered: bool = False  # the job runs again because its attempt was lost, without a user's request
     undecided: bool = False  # it failed, and that waits for a decision: it may run again
+    definition: DefinitionChoice = "latest"  # the definition that reruns use unless they name another
     rerun_forbidden: str = ""  # why the job must not run twice; "": it may
 
     @property

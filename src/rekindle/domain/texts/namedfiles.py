@@ -15,7 +15,14 @@ from typing import Literal
 import msgspec
 
 from rekindle.domain.texts.regexes import lazy_regex
-from rekindle.domain.texts.shellscripts import LATER, known_variables, read_script, unmark_word, word_glob
+from rekindle.domain.texts.shellscripts import (
+    LATER,
+    is_document,
+    known_variables,
+    read_script,
+    unmark_word,
+    word_glob,
+)
 
 FileRole = Literal["program", "source", "other", "written", "appended"]
 """The role of a word in its command: a program or the script of an interpreter; a file with the suffix of a source
@@ -56,6 +63,8 @@ _SYSTEM = ("/bin/", "/usr/", "/sbin/")
 _WORDS_OF_CODE = lazy_regex(r"[\w./-]+")
 _ASSIGNMENT = lazy_regex(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
 _NUMBER = lazy_regex(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
+_MOST_PATH = 4096  # characters of a path, with the end
+_MOST_NAME = 255  # characters of a name in a path
 _MOST_WORDS = 50_000  # words of a text; the rest is ignored
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh", "rbash", "busybox"})
@@ -227,7 +236,7 @@ class _Finder:
                 self._set(found[1], value)
 
     def _set(self, name: str, value: str) -> None:
-        if LATER in value:
+        if LATER in value or is_document(value):
             self.variables.pop(name, None)
         else:
             self.variables[name] = value
@@ -432,7 +441,7 @@ class _Finder:
                 self._add(part, "source" if is_source(part) else "other")
 
     def _add(self, word: str, role: FileRole, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
-        if not word or word.startswith("-") or len(word) > 4096:
+        if not word or word.startswith("-") or not _may_be_path(word):
             return
         if role == "program" and word_glob(word) is not None:
             role = "other"
@@ -453,6 +462,12 @@ class _Finder:
                 awaited = role in ("program", "source") or (role == "other" and _NAME.fullmatch(name) is not None)
             globs = tuple(glob for place in places if (glob := word_glob(place)) is not None)
             self.found[word, role] = NamedFile(name, literal, role, self._first, awaited, globs)
+
+
+def _may_be_path(word: str) -> bool:
+    """Return whether a system can have a file of this name: the path, and each name in it, are short enough. A line
+    break is possible in a name, but is the mark of a text."""
+    return len(word) < _MOST_PATH and "\n" not in word and max(map(len, word.split("/"))) <= _MOST_NAME
 
 
 def _parts(word: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ script runs is LATER in its word."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -18,6 +19,9 @@ LATER = "\x01"
 _PATTERN_MARKS = {"*": "\x02", "?": "\x03", "[": "\x04"}
 """In the words of a script, these stand for the characters that the shell reads as patterns; the characters themselves
 are literal."""
+
+_RESULTS = "REKINDLE_INPUTS"  # a variable of each attempt: the words of its value name no files of a command
+_JOB_NAME = "REKINDLE_JOB_NAME"  # `train[seed=1]` is no pattern
 
 _MARK = str.maketrans(_PATTERN_MARKS)
 _UNMARK = str.maketrans({mark: sign for sign, mark in _PATTERN_MARKS.items()})
@@ -176,7 +180,8 @@ class _Script:
         if value is None or quoted:
             self._add(LATER if value is None else value)
             return
-        first, *others = re.split(r"[ \t\n]+", _marked(value))
+        parts = re.split(r"[ \t\n]+", value)
+        first, *others = parts if name == _JOB_NAME else map(_marked, parts)
         if first or self._word is not None:
             self._add(first)
         for other in others:
@@ -271,5 +276,17 @@ def _literal(kind: str, part: str) -> str:
 
 
 def known_variables(text: str, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the set variables that a text may expand, with their values."""
-    return tuple((name, environment[name]) for name in variables_named(text) if name in environment)
+    """Return the set variables that a text may expand and that may hold paths, with their values."""
+    named = ((name, environment[name]) for name in variables_named(text) if name in environment)
+    return tuple((name, value) for name, value in named if name != _RESULTS and not is_document(value))
+
+
+def is_document(value: str) -> bool:
+    """Return whether the value of a variable is a JSON document: an object or a list, whose words are no paths."""
+    if value.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return True

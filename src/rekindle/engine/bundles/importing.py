@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from rekindle.domain.definition import normalize_name
+from rekindle.domain.definition import check_workflow_name
 from rekindle.domain.errors import NotFound, Refused, StoreDamaged
 from rekindle.engine.bundles.bundled_files import unpack_tar
 from rekindle.engine.bundles.manifest import ATTEMPTS, FORMAT, PROJECT, VERSION, Manifest, rows_member
@@ -98,6 +98,7 @@ def import_bundle(
         dry_run: Verify the bundle and what it would change, and change nothing.
 
     Raises:
+        BadValue: No workflow can have the name.
         Refused: The bundle is damaged, or its name or files are taken. Nothing is imported.
     """
     if not dry_run:
@@ -121,7 +122,7 @@ class _Import:
     ) -> None:
         self._session, self._bundle, self._progress = session, bundle.file, progress
         self._manifest = bundle.manifest
-        self._renamed = None if name is None else normalize_name(name)
+        self._renamed = None if name is None else check_workflow_name(name)
         self._name = self._renamed or self._manifest.workflow
         beside = Path(session.store.folder).parent / folder_name(self._name)
         self._directory = os.path.abspath(into or beside)  # noqa: PTH100  resolve() would follow links

@@ -12,7 +12,7 @@ from pathlib import Path
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.doctor.findings import Check, Finding, Installation, Status, not_used, ok
 from rekindle.engine.machine import files_needed, processors
-from rekindle.files.store_files import is_fully_durable, shared_requested
+from rekindle.files.store_files import cache_limit, is_fully_durable, shared_requested
 from rekindle.journal.processes import boot_id, start_of
 from rekindle.store.health import SQLITE
 
@@ -131,6 +131,7 @@ def check_variables(place: Installation) -> Finding:
     """Check the names and values of the variables that begin with REKINDLE_."""
     shared_requested(place.environment)
     is_fully_durable(place.environment)
+    cache_limit(place.environment)
     used = sorted(name for name in place.environment if name.startswith("REKINDLE_"))
     unknown = [name for name in used if name not in (*VARIABLES, *OF_JOBS)]
     if unknown:

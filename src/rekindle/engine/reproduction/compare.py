@@ -17,7 +17,7 @@ from rekindle.journal.trees import tree_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rekindle.domain.models import Attempt, AttemptEnd
+    from rekindle.domain.models import Attempt, AttemptEnd, Failure
     from rekindle.domain.subtasks import Subtask, SubtaskEnd
     from rekindle.engine.reproduction.recorded import RecordedAttempt
     from rekindle.engine.reproduction.scratch import Scratch
@@ -56,7 +56,7 @@ class ComparedOutput(msgspec.Struct, frozen=True):
 class EndDifference(msgspec.Struct, frozen=True):
     """A field in which two ends differ."""
 
-    field: str  # state, cause, exit_code, signal, error (the type of an exception), result, verdict
+    field: str  # state, cause, exit_code, signal, error (an exception's type, else the message), result, verdict
     before: Any
     after: Any
     first: FirstDifference | None = None
@@ -92,18 +92,21 @@ def compare_subtasks(was: Subtask, now: SubtaskEnd) -> ComparedRun:
 
 
 def _end_differences(was: Attempt | Subtask, now: AttemptEnd | SubtaskEnd) -> Iterator[EndDifference]:
-    kinds = [failure.type if (failure := getattr(side, "failure", None)) else None for side in (was, now)]
+    failures: list[Failure | None] = [getattr(side, "failure", None) for side in (was, now)]
+    kinds = [None if failure is None else failure.type for failure in failures]
     pairs: list[tuple[str, Any, Any]] = [
         ("state", was.state.label, now.state.label),
         ("cause", was.cause, now.cause),
         ("exit_code", was.exit_code, now.exit_code),
         ("signal", was.signal, now.signal),
-        ("error", kinds[0], kinds[1]),
     ]
     for field, before, after in pairs:
         unrecorded = field == "exit_code" and before is None and not now.exit_code  # of an imported attempt, or a call
         if before != after and not unrecorded:
             yield EndDifference(field, before, after)
+    if kinds[0] != kinds[1]:
+        errors = [None if failure is None else failure.type or failure.message for failure in failures]
+        yield EndDifference("error", errors[0], errors[1])
     if was.result != now.result:
         before, after = (None if text is None else json.loads(text) for text in (was.result, now.result))
         first = first_json_difference(before, after)

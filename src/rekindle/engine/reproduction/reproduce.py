@@ -15,7 +15,7 @@ from rekindle.engine.reproduction.compare import ComparedRun, compare_ends, comp
 from rekindle.engine.reproduction.drift import Drift, compare_with_today
 from rekindle.engine.reproduction.recorded import RecordedAttempt, read_attempt
 from rekindle.engine.reproduction.scratch import Scratch, lay_out, make_folder
-from rekindle.engine.reproduction.stepping import find_subtask, run_steps_before
+from rekindle.engine.reproduction.stepping import find_subtask, items_here, run_steps_before
 
 if TYPE_CHECKING:
     from rekindle.domain.subtasks import Subtask, SubtaskEnd
@@ -92,7 +92,7 @@ def reproduce(
         return Reproduction(prepared, scratch, run.ended, compare_ends(one, scratch, run.ended))
     was = find_subtask(one, step, subtask)
     assignment = run_steps_before(one, scratch, step, stop)
-    task, orders = only_subtask(scratch.task, assignment, step, one.subtasks[step], subtask)
+    task, orders = only_subtask(scratch.task, assignment, step, items_here(one, scratch, step), subtask)
     run = run_aside(scratch, task, orders, stop)
     now = run.subtasks.get(subtask)
     if now is None:
@@ -107,6 +107,8 @@ def reproduce(
 def _notes(one: RecordedAttempt) -> list[str]:
     """Return what is done otherwise than in the attempt itself."""
     found = []
+    if one.attempt.completed_by is not None:
+        found.append("it was completed by hand: nothing ran, and here its steps run")
     if one.attempt.start_step:
         names = ", ".join(step.name for step in one.body.steps[: one.attempt.start_step])
         found.append(f"it began behind {names}, kept from attempt {one.attempt.builds_on}: here all steps run")

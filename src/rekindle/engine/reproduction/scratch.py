@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.errors import Refused
+from rekindle.domain.errors import Refused, RekindleError
 from rekindle.domain.texts.patterns import glob_base
+from rekindle.domain.texts.regexes import lazy_regex
+from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.reproduction.recorded import with_token
 from rekindle.files.file_patterns import matching_files
 from rekindle.journal.encoding import from_json, to_json
@@ -45,6 +47,7 @@ _LEFT_OUT = {".rekindle", ".git", ".hg", ".svn", "__pycache__", "node_modules", 
 _MARK = "rekindle/attempt"  # the file by which a scratch folder is known
 _PYTHON_CACHE = "PYTHONPYCACHEPREFIX"
 _SEARCH_PATHS = ("PYTHONPATH",)
+_JSON_STRING = lazy_regex(r'"(?:[^"\\]|\\.)*"')
 
 
 class Scratch(msgspec.Struct, frozen=True):
@@ -73,6 +76,10 @@ class Scratch(msgspec.Struct, frozen=True):
     def here(self, path: str) -> str:
         """Return the place of a path of the project's in this folder."""
         return _replace_roots(path, self.moved)
+
+    def document_here(self, text: str) -> str:
+        """Return a JSON document with the paths of this folder; all else in it stays as it was written."""
+        return _relocated_document(text, self.moved)
 
 
 def make_folder(attempt: int, into: str | None) -> str:
@@ -108,12 +115,11 @@ def lay_out(one: RecordedAttempt, drift: Drift, folder: str, environment: Mappin
         partial="keep",
         leave_running=False,
     )
-    assignment = _with_roots(with_token(one.assignment), places.moved, Assignment)
-    inputs = one.assignment.inputs
     assignment = replace(
-        assignment,
+        _with_roots(with_token(one.assignment), places.moved, Assignment),
         folder=f"{folder}/attempt",
-        inputs=to_json(_relocated(from_json(inputs), places.moved)).decode() if inputs else "",
+        inputs=_relocated_document(one.assignment.inputs, places.moved),
+        before=_relocated_document(one.assignment.before, places.moved),
     )
     for name in ("attempt", "rekindle"):
         Path(folder, name).mkdir(exist_ok=True)
@@ -186,6 +192,21 @@ def _relocated(value: Any, moved: Mapping[str, str]) -> Any:
     return [_relocated(each, moved) for each in value] if isinstance(value, list | tuple) else value
 
 
+def _relocated_document(text: str, moved: Mapping[str, str]) -> str:
+    """Replace paths in the strings of a JSON document. Numbers and spaces stay as they were written: a job that prints
+    `{"v": 1e3}` prints the same text again."""
+
+    def relocated(match: re.Match[str]) -> str:
+        written = match[0]
+        if "/" not in written and "\\" not in written:
+            return written
+        value = from_json(written)
+        here = _replace_roots(value, moved)
+        return written if here == value else to_json(here).decode()
+
+    return _JSON_STRING.sub(relocated, text)
+
+
 def _with_roots(value: Any, moved: Mapping[str, str], kind: Any) -> Any:
     return msgspec.convert(_relocated(msgspec.to_builtins(value), moved), kind)
 
@@ -202,21 +223,39 @@ def _copy_all(one: RecordedAttempt, drift: Drift, places: _Places) -> int:
         for source, path in _files_of(one, each):
             _copy(source, places.of(path), each.excluded)
     recorded = {each.path for each in one.prints.inputs}  # also those that were not there
-    skip = {each.path for each in one.prints.outputs} | recorded | {one.store, places.folder}
+    outputs = _output_paths(one)
+    skip = {*outputs.values()} | recorded | {one.store, places.folder}
     for made in one.prints.made.values():
         skip |= {os.path.normpath(Path(one.directory, name)) for name, there in made.items() if there}
-    if not one.prints.outputs:
-        skip |= {os.path.normpath(Path(one.directory, text)) for text in one.task.outputs.values()}
     project = one.task.directory
     Path(places.of(project)).mkdir(parents=True, exist_ok=True)
     brought = 0
     for path in _small_files(project, skip, places):
         if brought < MOST_SMALL_FILES and _copy(path, places.of(path), ()):
             brought += 1
-    for output in one.prints.outputs:
-        if Path(output.path).parent.is_dir():
-            Path(places.of(output.path)).parent.mkdir(parents=True, exist_ok=True)
+    for name, path in outputs.items():
+        if name in one.prints.folders:
+            Path(places.of(path)).mkdir(parents=True, exist_ok=True)
+        elif Path(path).parent.is_dir():
+            Path(places.of(path)).parent.mkdir(parents=True, exist_ok=True)
     return brought
+
+
+def _output_paths(one: RecordedAttempt) -> dict[str, str]:
+    """Return the declared outputs by name: those recorded; of an attempt that did not complete, those of its orders."""
+    if one.prints.outputs:
+        return {each.name: each.path for each in one.prints.outputs}
+    params = {name: value for name, value in one.task.params.items() if name not in one.assignment.unset}
+    scope = {
+        "params": {**params, **(one.assignment.params or {})},
+        "matrix": one.assignment.binding,
+        "job": {"name": one.assignment.name, "id": one.assignment.job},
+    }
+    try:
+        texts = {name: render_text(text, scope) for name, text in one.task.outputs.items()}
+    except RekindleError:  # a value is missing, so the attempt did not start
+        return {}
+    return {name: os.path.normpath(Path(one.directory, text)) for name, text in texts.items()}
 
 
 def _restore(one: RecordedAttempt, cached: CachedOutput, path: str, places: _Places) -> None:

@@ -14,9 +14,10 @@ import msgspec
 
 from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import known_subtasks
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.regexes import lazy_regex
-from rekindle.engine.reproduction.aside import continued, only_steps_before, run_aside
+from rekindle.engine.reproduction.aside import continued, only_steps_before, run_aside, with_items
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.paths import subtask_folder
 
@@ -107,17 +108,31 @@ def run_steps_before(one: RecordedAttempt, scratch: Scratch, position: int, stop
             f"step {failed}, which comes before step {one.body.steps[position].name}, failed: {run.ended.cause}",
             hint=f"--step {failed} begins with it; its logs are in {scratch.folder}",
         )
-    return continued(scratch.assignment, run, position)
+    return continued(scratch.task, scratch.assignment, run, position)
 
 
-def recorded_results(one: RecordedAttempt, assignment: Assignment, position: int) -> Assignment:
-    """Return orders with the recorded results of the steps before one."""
+def recorded_results(one: RecordedAttempt, scratch: Scratch, position: int) -> Assignment:
+    """Return the orders of a scratch folder with the recorded results of the steps before one, and of their items."""
     kept = {
-        step.name: None if step.result is None else from_json(step.result)
+        step.name: None if step.result is None else from_json(scratch.document_here(step.result))
         for step in one.attempt.steps
         if step.position < position
     }
-    return msgspec.structs.replace(assignment, start_step=position, kept=kept)
+    fan_outs = {
+        one.body.steps[at].name: known_subtasks(items_here(one, scratch, at))
+        for at in one.subtasks
+        if at < position and one.body.steps[at].name in kept
+    }
+    return with_items(msgspec.structs.replace(scratch.assignment, start_step=position, kept=kept), fan_outs)
+
+
+def items_here(one: RecordedAttempt, scratch: Scratch, position: int) -> list[Subtask]:
+    """Return the recorded items of a fan-out step, and their results, with the paths of a scratch folder."""
+    here = scratch.document_here
+    return [
+        msgspec.structs.replace(each, item=here(each.item), result=each.result and here(each.result))
+        for each in one.subtasks[position]
+    ]
 
 
 def step_command(
@@ -129,7 +144,7 @@ def step_command(
     item = None
     if subtask is not None:
         folder = subtask_folder(assignment.file_prefix, position, subtask.index)
-        item = [subtask.index, to_json(_moved(from_json(subtask.item), scratch)).decode(), folder]
+        item = [subtask.index, scratch.document_here(subtask.item), folder]
     orders: dict[str, Any] = {
         "task": scratch.task,
         "assignment": assignment,
@@ -147,10 +162,6 @@ def step_command(
         raise Refused(f"step {step.name} cannot be started: {done.stderr.strip()}", hint=f"its orders are in {path}")
     found = from_json(done.stdout)
     return StepCommand(step.name, **found, debugger=_debugger(found["argv"], is_call=step.call is not None))
-
-
-def _moved(item: Any, scratch: Scratch) -> Any:
-    return scratch.here(item) if isinstance(item, str) else item
 
 
 def _debugger(argv: list[str], *, is_call: bool) -> list[str] | None:

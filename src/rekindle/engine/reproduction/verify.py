@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from rekindle.engine.reproduction.compare import ComparedRun
     from rekindle.engine.session import Session
 
-WhyUnknown = Literal["drift", "nothing", "refused"]
-"""Why a job cannot be verified: what it ran with differs today, it left nothing to compare, or it cannot be run."""
+WhyUnknown = Literal["drift", "nothing", "refused", "by_hand"]
+"""Why a job cannot be verified: what it ran with differs today, it left nothing to compare, it cannot be run, or a
+person completed it: nothing ran."""
 
 
 class VerifiedJob(msgspec.Struct, frozen=True):
-    """A completed job that was made again aside. `folder`: what it left, kept where that differs."""
+    """A completed job that was made again aside, or why it was not. `folder`: what it left, kept where that differs."""
 
     job: int
     name: str
@@ -64,8 +65,8 @@ class Verification(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """2 if a job differs, else 1 if nobody knows of one, else 0."""
-        words = {one.outcome for one in self.jobs}
+        """2 if a job differs, else 1 if nobody knows of one that ran, else 0."""
+        words = {one.outcome for one in self.jobs if one.why != "by_hand"}
         return 2 if "differs" in words else 1 if "unknown" in words else 0
 
 
@@ -76,8 +77,8 @@ def verify(
     on_verified: Callable[[VerifiedJob], None] = lambda _: None,
 ) -> Verification:
     """Make the live attempts of completed jobs again, up to `slots` at once (None: one for each processor), and record
-    how each compared. `on_verified` is called for each. Ctrl-C cancels what runs; what was found until then is
-    recorded."""
+    how each compared. `on_verified` is called for each, also for those that were completed by hand: of these nothing is
+    run or recorded. Ctrl-C cancels what runs; what was found until then is recorded."""
     with session.store.read() as archive:
         rows = archive.jobs.get(ids)
     jobs = [job for job in rows if job.state is State.COMPLETED and job.attempt is not None]
@@ -87,8 +88,9 @@ def verify(
     pool = ThreadPoolExecutor(slots or os.cpu_count() or 1, "verify")
     try:
         for one in _each(session, jobs, pool, slots or os.cpu_count() or 1, stop):
-            with session.store.write() as archive:
-                archive.verifications.add(one.attempt, session.clock(), one.outcome, one.detail())
+            if one.why != "by_hand":
+                with session.store.write() as archive:
+                    archive.verifications.add(one.attempt, session.clock(), one.outcome, one.detail())
             found.append(one)
             on_verified(one)
     finally:
@@ -121,6 +123,8 @@ def _prepared(session: Session, job: Job) -> PreparedReproduction | VerifiedJob:
     attempt = job.attempt or 0
     try:
         prepared = prepare(session, attempt)
+        if prepared.one.attempt.completed_by is not None:
+            return VerifiedJob(job.id, job.name, attempt, "unknown", "by_hand")
         check_may_run(prepared)
     except RekindleError as error:
         return VerifiedJob(job.id, job.name, attempt, "unknown", "refused", message=error.message)

@@ -54,7 +54,7 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
         idle = [move.job for move in moves]
         archive.jobs.cancel(idle)
         archive.queue.move(moves)
-        archive.queue.move(archive.queue.gave_up(idle, idle=True))
+        archive.queue.gave_up(idle, idle=True)
         archive.attempts.want_cancel([job.attempt for job in active if job.attempt is not None])
         answer = CancelResult(
             now=tuple(idle),

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.errors import UsageError
-from rekindle.journal.content_store import ContentStore, cache_limit
+from rekindle.files.store_files import cache_limit
+from rekindle.journal.content_store import ContentStore
 from rekindle.journal.kept_outputs import documents, read_document, remove_document
 from rekindle.store.cached_outputs import CachedAttempt
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rekindle.engine.retention.cache import plan_prune, prune
 from rekindle.engine.retention.temporary import TemporaryRemover
-from rekindle.journal.content_store import ContentStore, cache_limit
+from rekindle.files.store_files import cache_limit
+from rekindle.journal.content_store import ContentStore
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session

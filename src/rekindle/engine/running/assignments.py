@@ -66,7 +66,7 @@ class TaskTemplates:
         """Return, for at least these job templates, the first that was seen with the same content, whatever their
         names: workflows that are submitted again and again, and jobs that one job adds, have such templates. Those that
         are not known yet are read with one query."""
-        missing = templates - self._kinds.keys()
+        missing = [number for number in templates if number not in self._kinds]
         if missing:
             for number, (body, template) in archive.workflows.templates_by_id(missing).items():
                 first = self._first.setdefault(body, number)

@@ -252,6 +252,8 @@ def _choose_short(
     first = sorted(((jobs[0].priority, number) for number, jobs in rest.items() if jobs), reverse=True)[:2]
     for number in takers.keys() & rest.keys():
         jobs = rest[number]
+        if not jobs and len(candidates[number]) < limit:
+            continue  # no more are ready
         templates = {job.template for job in candidates[number]}
         kinds = tasks.kinds(archive, templates)
         shortest = min(durations.estimate(kinds[template]) for template in templates)
@@ -307,8 +309,9 @@ def give_back(archive: Transaction, attempts: Sequence[int], now: float) -> None
     archive.queue.move([_released(job, canceled=job.id in canceled) for job in jobs])
     archive.jobs.cancel(sorted(canceled))
     waiting = {job.id for job in jobs if job.unmet}  # for what may have given up: then these have, too
-    archive.queue.move(archive.queue.gave_up(sorted(canceled | waiting), idle=bool(waiting)))
-    archive.queue.end([_canceled_unstarted(number, now) for number in sorted(standing.keys() - live.keys())])
+    archive.queue.gave_up(sorted(canceled | waiting), idle=bool(waiting))
+    archived = [_canceled_unstarted(number, now) for number in sorted(standing.keys() - live.keys())]
+    archive.queue.end(archived, standing)
 
 
 def _canceled_unstarted(attempt: int, now: float) -> AttemptEnd:

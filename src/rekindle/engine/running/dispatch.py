@@ -111,6 +111,8 @@ class DurationAverages:
     def backlog(self, worker: WorkerHandle) -> float:
         """Return the seconds of work queued on a worker. An attempt that runs may be of any duration until one of its
         template has ended."""
+        if not worker.in_flight:
+            return 0.0
         templates = Counter([one.template for one in worker.in_flight.values()])
         return sum(count * self.average(template) for template, count in templates.items())
 
@@ -194,8 +196,10 @@ class Dispatcher:
         """Return whether every worker has attempts queued behind the running one, and at least half of its backlog."""
         half, estimate = self.durations.supply.seconds / 2, self.durations.estimate
         for worker in self.workers.values():
+            if len(worker.in_flight) < 2:
+                return False
             templates = Counter([one.template for one in worker.in_flight.values()])
-            if len(worker.in_flight) < 2 or sum(n * estimate(one) for one, n in templates.items()) < half:
+            if sum(n * estimate(one) for one, n in templates.items()) < half:
                 return False
         return True
 

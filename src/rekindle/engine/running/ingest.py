@@ -159,24 +159,25 @@ def ingest(
     ends = _store_ends(archive, sorted_records, standing, result)
     live = [(ending, known) for ending, known in ends if known.job_attempt == ending.attempt]
     moves = [end_move(known, ending.state, ran=ending.started is not None) for ending, known in live]
-    lost = {known.job for ending, known in live if _is_lost(ending)}
+    bad = [one for one in ends if one[0].state is not State.COMPLETED]  # of most batches none
+    lost = {known.job for ending, known in bad if known.job_attempt == ending.attempt and _is_lost(ending)}
     result.lost = lost - bounded_by_policy(archive, sorted(lost))
-    result.cut_off = {known.job for ending, known in ends if _is_cut_off(ending, known, terminated)}
+    result.cut_off = {known.job for ending, known in bad if _is_cut_off(ending, known, terminated)}
     moves += _store_starts(archive, sorted_records, standing, result)
     archive.queue.move(moves)
-    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in lost | result.cut_off], now, exists)
+    not_repeated = lost | result.cut_off
+    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in not_repeated], now, exists)
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
-    if completed:
-        archive.queue.move(archive.queue.completed(completed))
+    archive.queue.completed(completed)
     result.warnings = _record_warnings(archive, sorted_records, ends, errors.slow, now)
-    interrupted = result.lost | result.cut_off
-    decided = repeated | interrupted
-    found = decide_failures(archive, [one for one in ends if one[1].job not in decided], now, exists, errors)
-    result.retries, result.not_retried, result.asked = len(found.retried), found.not_retried, bool(found.asked)
-    result.requeued = repeated | set(found.retried)
-    decided |= found.open
-    failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in decided]
-    archive.queue.move(archive.queue.gave_up(failed))
+    interrupted, result.requeued = result.lost | result.cut_off, repeated
+    if bad:
+        decided = repeated | interrupted
+        found = decide_failures(archive, [one for one in bad if one[1].job not in decided], now, exists, errors)
+        result.retries, result.not_retried, result.asked = len(found.retried), found.not_retried, bool(found.asked)
+        result.requeued = repeated | set(found.retried)
+        decided |= found.open
+        archive.queue.gave_up([one.job for one in moves if one.after in ENDED_BADLY and one.job not in decided])
     # `rerun_lost` decides later whether lost jobs and those that were cut off run again
     if not interrupted and any(known.canaries_open for _, known in ends):
         resolve_canaries(archive, now, exists)
@@ -314,9 +315,9 @@ def _store_starts(
         result.started.append(attempt)
         rows.append((attempt, record.at, batch.worker, batch.host, record.pid, record.pid_start))
         if known.job_attempt == attempt:
-            after = transition(known.job_state, JobEvent.START, _describe(known))
+            after = transition(known.job_state, JobEvent.START, known)
             moves.append(StateChange(known.job, known.workflow, known.resource_class, known.job_state, after))
-    archive.queue.start(rows)
+    archive.queue.start(rows, standing)
     return moves
 
 
@@ -329,7 +330,7 @@ def _store_ends(
     result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
         result.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
-    archive.queue.end(endings)
+    archive.queue.end(endings, standing)
     _store_fingerprints(archive, records, endings)
     end_subtasks(archive, endings)
     result.needed = any(standing[ending.attempt].is_needed for ending in endings)
@@ -354,13 +355,9 @@ def end_move(known: AttemptJobState, state: State, *, ran: bool) -> StateChange:
     its start was ingested before."""
     before = known.job_state
     if before is State.QUEUED and ran:
-        before = transition(before, JobEvent.START, _describe(known))
-    after = transition(before, _EVENT[state], _describe(known))
+        before = transition(before, JobEvent.START, known)
+    after = transition(before, _EVENT[state], known)
     return StateChange(known.job, known.workflow, known.resource_class, known.job_state, after)
-
-
-def _describe(known: AttemptJobState) -> str:
-    return f"job {known.job} {known.name}, attempt {known.attempt}"
 
 
 def _signed(end: Ended) -> Ended:

@@ -225,7 +225,7 @@ def _conclude(archive: Transaction, question: Question, found: Judgement, now: f
         archive.judgements.leave_undecided({question.attempt: held_by_judge(found.reason)})
     else:
         archive.judgements.decide([question.attempt])
-        archive.queue.move(archive.queue.gave_up([question.job]))
+        archive.queue.gave_up([question.job])
     if found.answer in ("fail", "hold"):
         rerun = archive.reruns.record(_kept(archive, question, found), "judge", request, note, now)
     detail = {"job": question.job, "attempt": question.attempt, "answer": found.answer, "reason": found.reason}

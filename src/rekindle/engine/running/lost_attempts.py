@@ -157,7 +157,7 @@ def rerun_lost(archive: Transaction, result: IngestResult, now: float, exists: E
     if not jobs:
         return
     result.recovery, again = _rerun_lost(archive, jobs, result.cut_off, now)
-    archive.queue.move(archive.queue.gave_up([job for job in jobs if job not in again]))
+    archive.queue.gave_up([job for job in jobs if job not in again])
     result.requeued |= again
     resolve_canaries(archive, now, exists)
 

@@ -246,7 +246,7 @@ def write(archive: Transaction, store: str, checked: Sequence[CheckedJob], now: 
     _complete(archive, store, [one for one in reused.values() if not one.own], now)
     archive.queue.move([_reinstated(one) for one in reused.values()])
     if reused:
-        archive.queue.move(archive.queue.completed(list(reused)))
+        archive.queue.completed(list(reused))
     for workflow in sorted({one.job.workflow for one in reused.values()}):
         some = [one for one in reused.values() if one.job.workflow == workflow]
         to_run = sum(one.job.workflow == workflow and one.job.id not in reused for one in checked)

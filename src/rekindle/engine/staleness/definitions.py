@@ -201,10 +201,12 @@ class AttemptDefinitions:
 
     def _now(self, one: MeasuredAttempt) -> tuple[DefinitionVersion, str]:
         """Return the definition of the job's next attempt (pinned, or the latest), and its matrix values (JSON
-        text)."""
+        text). A rerun of a job with `definition: pinned` has the definition of its live attempt."""
         template, binding = one.template_now, one.binding_now
         revision = self._workflows[one.workflow].revision
-        if one.pinned_to in self._pinned and one.attempt != one.live:
+        if one.attempt == one.live and self.templates[template].definition == "pinned":
+            template, revision, binding = one.template, one.revision, one.binding
+        elif one.pinned_to in self._pinned and one.attempt != one.live:
             template, revision, binding = self._pinned[one.pinned_to]
         changes = self._changes.get(one.job, ())
         return self._of(one.workflow, template, revision, self._changed(one.workflow, revision, changes)), binding

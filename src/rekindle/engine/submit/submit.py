@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.changes.revisions import diff_outlines
-from rekindle.domain.definition import Definition, normalize_name
+from rekindle.domain.definition import Definition, check_workflow_name
 from rekindle.domain.errors import NotFound, Refused
 from rekindle.domain.expansion import job_texts
 from rekindle.domain.states import ACTIVE
@@ -111,9 +111,9 @@ def preview(
 
 def with_source_digest(definition: Definition, name: str | None = None) -> Definition:
     """Return a definition as it is stored, under `name` if given. A definition made in Python has no file, so its
-    digest is computed from its content."""
-    if name:
-        definition = msgspec.structs.replace(definition, name=normalize_name(name))
+    digest is computed from its content. Raise BadValue for a name that no workflow can have."""
+    if name is not None:
+        definition = msgspec.structs.replace(definition, name=check_workflow_name(name))
     if definition.source_digest is not None:
         return definition
     return msgspec.structs.replace(definition, source_digest=_content_digest(definition))

@@ -8,12 +8,14 @@ INSERT INTO workflow_count (workflow, resource_class, state, part, n)
 VALUES (:workflow, :resource_class, :state, :part, :n)
 ON CONFLICT (workflow, resource_class, state, part) DO UPDATE SET n = workflow_count.n + excluded.n;
 
--- name: extend_spans
--- Extend a part of the times between the first starts and the last ends of the workflows of attempts.
--- row: part, attempts
-INSERT INTO workflow_span (workflow, part, started, ended)
-SELECT workflow, CAST(:part AS BIGINT), min(started), max(ended) FROM attempt
-WHERE id IN @attempts GROUP BY workflow ORDER BY workflow
+-- name: spans_of
+-- The workflows of attempts, each with the first start and the last end of these attempts.
+SELECT workflow, min(started), max(ended) FROM attempt WHERE id IN @attempts GROUP BY workflow;
+
+-- name: extend_span
+-- Extend a part of the time between the first start and the last end of the attempts of a workflow.
+-- distinct row: workflow, part, started, ended
+INSERT INTO workflow_span (workflow, part, started, ended) VALUES (:workflow, :part, :started, :ended)
 ON CONFLICT (workflow, part) DO UPDATE SET
     started = CASE WHEN workflow_span.started <= excluded.started OR excluded.started IS NULL
         THEN workflow_span.started ELSE excluded.started END,

@@ -23,15 +23,15 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 NOTIFY rekindle_{schema};
 COMMIT;
 
--- name: commit
--- Commit what concerns nobody else.
-COMMIT;
-
--- name: commit_and_notify
--- Commit a turn, then tell every connection that listens. Transactions that notify commit one after another, each with
--- its wait for the disk: so the notification has a transaction of its own, which writes nothing.
-COMMIT;
+-- name: notify
+-- After the commit of a turn: tell every connection that listens. Transactions that notify commit one after another, each
+-- with its wait for the disk: so the notification has a transaction of its own, which writes nothing.
 NOTIFY rekindle_{schema};
+
+-- name: each_changed
+-- Run a statement that must change a number of rows. If it does not, an error has the number that it has changed.
+WITH changed AS ({statement} RETURNING 1)
+SELECT CASE WHEN count(*) = {rows} THEN 0 ELSE CAST(count(*) || ' rows changed' AS INTEGER) END FROM changed;
 
 -- name: declare
 -- Rows that are read a few at a time.
@@ -71,6 +71,11 @@ SELECT id FROM job WHERE id IN (SELECT child FROM edge WHERE parent IN @parents)
 -- name: lock_claimed
 -- At the end of the query for ready jobs: lock them, and leave out those that another turn has locked.
 FOR NO KEY UPDATE OF job SKIP LOCKED;
+
+-- name: not_locked
+-- A condition of the query for ready jobs: leave out those that a running transaction has locked or changed. SKIP LOCKED,
+-- which decides, asks the lock manager about each.
+job.xmax <> ALL (ARRAY(SELECT CAST(other AS xid) FROM pg_snapshot_xip(pg_current_snapshot()) AS other));
 
 -- name: tables
 -- The tables of the store.
@@ -120,3 +125,7 @@ FROM (SELECT pg_get_serial_sequence('{schema}.{table}', 'id') AS name) AS found 
 SELECT setval('attempt_ids', greatest((SELECT max(id) FROM attempt),
     (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'),
     (SELECT last_value FROM attempt_ids WHERE is_called), 0) + 1, false);
+
+-- name: attempt_ids
+-- Ids for new attempts. They were never used, deleted attempts included.
+SELECT nextval('attempt_ids') FROM generate_series(1, CAST(:count AS BIGINT));

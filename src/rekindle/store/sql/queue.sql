@@ -35,12 +35,16 @@ WITH RECURSIVE class (id) AS (
 -- These classes alone.
 {classes} SELECT id FROM class WHERE id IS NOT NULL;
 
+-- name: not_left_out
+-- The jobs of all but some workflows and some templates.
+job.workflow NOT IN @stopped AND job.template NOT IN @skipped;
+
 -- name: claimable
--- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions.
-JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
-    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+-- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions, and
+-- `{joins}` what the latter uses: PostgreSQL does not leave out unused joins of rows that it locks.
+JOIN workflow ON workflow.id = job.workflow{joins}
 WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
-    AND job.workflow NOT IN @stopped AND job.template NOT IN @skipped AND workflow.archived IS NULL
+    AND {not_left_out} AND workflow.archived IS NULL
     AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
 ORDER BY job.priority DESC, job.id;
 
@@ -58,11 +62,11 @@ job.workflow = :workflow;
 
 -- name: insert_attempt
 -- An attempt when it is claimed.
--- distinct row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to, identity
-INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, shared, queued,
-    builds_on, start_step, overrides, binding, pinned_to, identity)
-VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :shared, :queued,
-    :builds_on, :start_step, :overrides, :binding, :pinned_to, :identity);
+-- distinct row: id, token, job, workflow, revision, template, binding, identity, builds_on, start_step, overrides, pinned_to, number, runner, folder, shared, queued
+INSERT INTO attempt (id, token, job, workflow, state, revision, template, binding, identity, builds_on, start_step,
+    overrides, pinned_to, number, runner, folder, shared, queued)
+VALUES (:id, :token, :job, :workflow, 2, :revision, :template, :binding, :identity, :builds_on, :start_step,
+    :overrides, :pinned_to, :number, :runner, :folder, :shared, :queued);
 
 -- name: claim_job
 -- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs. `state + 0`: PostgreSQL is
@@ -96,13 +100,14 @@ WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job,
 
 -- name: status
 -- The status of attempts and of their jobs, whether other jobs need them, whether a group of canaries is undecided, and
--- whether the end of an attempt applies or replaces dynamic actions.
-SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL AS archived, job.id AS job,
-    job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel,
-    job.next_attempt, EXISTS (SELECT 1 FROM edge WHERE edge.parent = job.id) AS has_children,
-    EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS canaries_open,
-    EXISTS (SELECT 1 FROM step WHERE step.attempt = attempt.id AND step.action IS NOT NULL)
-    OR EXISTS (SELECT 1 FROM attempt AS earlier WHERE earlier.job = job.id AND earlier.acts = 1) AS acts
+-- whether the end of an attempt applies or replaces dynamic actions. Integers: psycopg converts them faster.
+SELECT attempt.id, attempt.token, attempt.state, CAST(attempt.archived_by IS NOT NULL AS INTEGER) AS archived,
+    job.id AS job, job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt,
+    attempt.cancel, job.next_attempt,
+    CAST(EXISTS (SELECT 1 FROM edge WHERE edge.parent = job.id) AS INTEGER) AS has_children,
+    CAST(EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS INTEGER) AS canaries_open,
+    CAST(EXISTS (SELECT 1 FROM step WHERE step.attempt = attempt.id AND step.action IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM attempt AS earlier WHERE earlier.job = job.id AND earlier.acts = 1) AS INTEGER) AS acts
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
@@ -145,7 +150,7 @@ INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :t
 
 -- name: write_step
 -- The end of a step; an existing row is replaced.
--- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action, verdict, verdict_message
+-- distinct row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action, verdict, verdict_message
 INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action,
     verdict, verdict_message)
 VALUES (:attempt, :position, :name, :state, :cause, :exit_code, :signal, :started, :ended, :result, :kept_from,
@@ -154,6 +159,15 @@ ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excl
     exit_code = excluded.exit_code, signal = excluded.signal, started = excluded.started, ended = excluded.ended,
     result = excluded.result, kept_from = excluded.kept_from, action = excluded.action,
     verdict = excluded.verdict, verdict_message = excluded.verdict_message;
+
+-- name: complete_step
+-- The end of a step that completed and reports no more than that. A row exists only if the step was ended before.
+-- distinct row: attempt, position, name, exit_code, started, ended, result
+INSERT INTO step (attempt, position, name, state, exit_code, started, ended, result)
+VALUES (:attempt, :position, :name, 4, :exit_code, :started, :ended, :result)
+ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = 4, cause = NULL,
+    exit_code = excluded.exit_code, signal = NULL, started = excluded.started, ended = excluded.ended,
+    result = excluded.result, kept_from = NULL, action = NULL, verdict = NULL, verdict_message = NULL;
 
 -- name: move_job
 -- Change the state of a job, if it is still in the state that the decision was made on.
@@ -164,17 +178,23 @@ UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state =
 -- The children of jobs, each with the number of these jobs that it needs.
 SELECT edge.child, count(*) AS n FROM edge WHERE edge.parent IN @parents GROUP BY edge.child;
 
+-- name: with_needs_met
+-- The state of a job that needs `need.n` others less: one that waits, and needs nothing more, becomes READY.
+CASE
+    WHEN job.state = 0 AND job.unmet = need.n AND job.canceled = 0 AND job.retired = 0 THEN 1 ELSE job.state
+END;
+
 -- name: meet_needs
 -- Lower the unmet counts of the children of jobs that are done. Plans depend on them, so the versions increase.
-UPDATE job SET unmet = job.unmet - need.n, version = job.version + 1
+UPDATE job SET unmet = job.unmet - need.n, version = job.version + 1, state = {with_needs_met}
 FROM ({need_counts}) AS need WHERE job.id = need.child
-RETURNING job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired;
+RETURNING job.workflow, job.resource_class, job.state, job.unmet;
 
 -- name: meet_needs_to_finish
 -- The same for children with `when: finished`.
-UPDATE job SET unmet = job.unmet - need.n, version = job.version + 1
+UPDATE job SET unmet = job.unmet - need.n, version = job.version + 1, state = {with_needs_met}
 FROM ({need_counts}) AS need WHERE job.id = need.child AND job.when_finished = 1
-RETURNING job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired;
+RETURNING job.workflow, job.resource_class, job.state, job.unmet;
 
 -- name: unstarted_claims
 -- Live attempts among these that are queued and never started.

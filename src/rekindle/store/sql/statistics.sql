@@ -1,13 +1,13 @@
 -- Statistics over the attempts of jobs, live and archived.
 
 -- name: ended
--- Whether an attempt passed or failed. One that was lost or canceled did neither.
-(attempt.state = 4 OR (attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost'));
+-- Whether an attempt passed or failed. One that was lost or canceled, or that a person completed, did neither.
+((attempt.state = 4 AND attempt.completed_by IS NULL) OR (attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost'));
 
 -- name: totals
 -- The outcomes of the attempts of jobs.
-SELECT attempt.job, count(*) FILTER (WHERE attempt.state = 4) AS passes,
-    count(*) FILTER (WHERE attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost') AS failures,
+SELECT attempt.job, count(*) FILTER (WHERE attempt.state = 4 AND {ended}) AS passes,
+    count(*) FILTER (WHERE attempt.state = 5 AND {ended}) AS failures,
     count(*) FILTER (WHERE attempt.state = 6 OR coalesce(attempt.cause, '') = 'lost') AS lost, count(attempt.overrides) AS modified,
     max(CASE WHEN {ended} THEN attempt.ended END) AS last,
     max(CASE WHEN attempt.state = 5 AND {ended} THEN attempt.ended END) AS last_failure,

@@ -54,7 +54,7 @@ class FaultyDriver(SqliteDriver):
 
     stream = execute
 
-    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None]) -> None:
+    def execute_each(self, query: Query, rows: Iterable[Row], check: Callable[[int], None] | None) -> None:
         self._statement()
         super().execute_each(query, rows, check)
 

@@ -7,8 +7,7 @@
     coalesce(pinned.revision, workflow.revision) AS revision, coalesce(pinned.binding, job.binding) AS binding,
     job.attempts, job.priority, job.resource_class, job.next_attempt, job.template AS latest,
     pinned.binding AS own_binding
-FROM class CROSS JOIN LATERAL (SELECT job.id FROM job {claimable} LIMIT :limit {lock}) AS first
-JOIN job ON job.id = first.id
+FROM class CROSS JOIN LATERAL (SELECT job.* FROM job {claimable} LIMIT :limit {lock}) AS job
 JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 ORDER BY job.priority DESC, job.id;
 
@@ -21,7 +20,3 @@ SELECT coalesce(max(id), 0) FROM (
     UNION ALL
     SELECT last_value FROM attempt_ids WHERE is_called
 ) AS used;
-
--- name: attempt_ids
--- Ids for new attempts. They were never used, deleted attempts included.
-SELECT nextval('attempt_ids') FROM generate_series(1, CAST(:count AS BIGINT));

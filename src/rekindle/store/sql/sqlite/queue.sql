@@ -18,12 +18,3 @@ SELECT coalesce(max(id), 0) FROM (
     UNION ALL
     SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'
 ) AS used;
-
--- name: attempt_ids
--- Ids for new attempts. They were never used, deleted attempts included.
-WITH RECURSIVE free (id, n) AS (
-    SELECT 1 + ({highest_attempt}), 1
-    UNION ALL
-    SELECT id + 1, n + 1 FROM free WHERE n < :count
-)
-SELECT id FROM free;
