@@ -122,7 +122,23 @@ def test_other_words_are_candidates_also_behind_a_sign(command: str, others: lis
     ],
 )
 def test_written_files_are_distinguished(command: str, written: list[str]) -> None:
-    assert words(command, "written") == written
+    assert words(command, "written", "appended") == written
+
+
+@pytest.mark.parametrize(
+    ("command", "appended"),
+    [
+        ("a >> o 2> e", ["o"]),
+        ("a &>> o", ["o"]),
+        ("a | tee -a o", ["o"]),
+        ("a | tee -ia o", ["o"]),
+        ("a | tee --append o", ["o"]),
+        ("a | tee o", []),
+        ("a > o", []),
+    ],
+)
+def test_files_that_are_only_appended_to_are_distinguished(command: str, appended: list[str]) -> None:
+    assert words(command, "appended") == appended
 
 
 def test_a_program_is_looked_for_on_a_path_and_in_code() -> None:

@@ -199,3 +199,19 @@ def test_the_output_of_another_job_is_not_overwritten_by_a_restore(project):
     update(project, CACHED.replace("NAME", "right"), 2, file="right.yaml")
     assert update(project, CACHED.replace("NAME", "third"), 1, file="third.yaml")[1] == ["train1"]
     assert update(project, CACHED.replace("NAME", "fourth"), 1, file="fourth.yaml")[1] == []
+
+
+@pytest.mark.parametrize("name", ["JOB", "JOB_NAME", "WORKFLOW"])
+def test_a_command_with_a_variable_of_its_job_runs_in_each_job(project, name):
+    text = f"""
+        name: this-flow
+        params: {{a: 1}}
+        jobs:
+          this-job: {{run: "echo ${{REKINDLE_{name}}} > o; echo ran >> ran", outputs: {{o: o}}}}
+    """
+    for workflow, job in (("s", "a"), ("s", "b"), ("t", "b")):
+        spec = text.replace("this-flow", workflow).replace("this-job", job)
+        assert update(project, spec, file=f"{workflow}.yaml")[1] == ["ran"]
+    here = {"JOB": str(live(project, "b", 2).job), "JOB_NAME": "b", "WORKFLOW": "t"}
+    assert (project.folder / "o").read_text() == f"{here[name]}\n"
+    assert update(project, spec, file="t.yaml")[1] == []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rekindle.domain.changes.fingerprints import ABSENT, CommandRole, EnvironmentPart
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.commandline import compile_command
-from rekindle.domain.texts.namedfiles import NamedFile, is_source
+from rekindle.domain.texts.namedfiles import WRITTEN, FileRole, NamedFile, is_source
 from rekindle.domain.texts.patterns import glob_base, glob_location
 from rekindle.files.digests import FileReader, FileStat, file_stat
 
@@ -228,7 +228,7 @@ def locate_files(
         path, there = place
         if declared and _is_declared(path, declared):
             continue
-        role: CommandRole = "program" if one.role == "source" else one.role
+        role = _ROLES[one.role]
         fixed = one.role == "program" and (one.first or is_source(one.paths[0]))
         known = found.get(path)
         if known is None:
@@ -238,7 +238,14 @@ def locate_files(
     return tuple(found.values())
 
 
-_RANKS: tuple[CommandRole, ...] = ("", "other", "program", "written")
+_ROLES: dict[FileRole, CommandRole] = {
+    "program": "program",
+    "source": "program",
+    "other": "other",
+    "written": "made",
+    "appended": "written",
+}
+_RANKS: tuple[CommandRole, ...] = ("", "other", "program", "written", "made")
 
 
 def _place(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, bool] | None:
@@ -253,7 +260,7 @@ def _place(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, 
                 return full, True
         except (OSError, ValueError):
             first = first or full
-    if first is None or not (one.awaited or one.role == "written"):
+    if first is None or not (one.awaited or one.role in WRITTEN):
         return None
     return first, False
 

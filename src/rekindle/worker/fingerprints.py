@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import (
     ABSENT,
@@ -20,7 +18,6 @@ from rekindle.domain.changes.fingerprints import (
 )
 from rekindle.domain.changes.template_uses import (
     commands_are_fixed,
-    files_in_commands,
     functions_called,
     outer_variables,
 )
@@ -29,10 +26,8 @@ from rekindle.domain.texts.patterns import glob_location
 from rekindle.domain.texts.substitution import format_word, render_text, render_value
 from rekindle.files.dependencies import (
     DEFAULT_PATH,
-    LocatedFile,
     ProgramDigests,
     is_relative,
-    locate_files,
     programs_of,
 )
 from rekindle.files.digests import (
@@ -40,17 +35,16 @@ from rekindle.files.digests import (
     OnRead,
     TreeStat,
     digest_of_mapping,
-    digest_of_set,
     text_digest,
     tree_stat,
 )
-from rekindle.files.file_patterns import matching_files, static_items
+from rekindle.files.file_patterns import matching_files
 from rekindle.journal import records
 from rekindle.worker.attempt_environment import AttemptEnvironment, absolute_paths
+from rekindle.worker.command_files import NO_FILES, CommandFiles, LocatedFiles, locate_command_files, without_many
 from rekindle.worker.output_keeping import keep_outputs
 
 if TYPE_CHECKING:
-    from rekindle.domain.definition import Each
     from rekindle.files.sources import CodeDigester
     from rekindle.journal.orders import Assignment, TaskTemplate
 
@@ -59,7 +53,6 @@ LARGE_READ = 64 * 1024 * 1024
 
 _MAX_REMEMBERED = 20_000  # files to remember before forgetting all
 _MAX_REPORTED = 1_000  # files reported with an attempt: its largest
-_MAX_NAMED = 1_000  # files of a pattern that are recorded by name
 
 
 class _TemplateFacts(NamedTuple):
@@ -73,16 +66,6 @@ class _TemplateFacts(NamedTuple):
     fixed: bool  # its commands are the same for each attempt, whatever its values and variables
     no_files: set[str]  # the values of PATH with which fixed commands name no files
     fan_outs: bool  # over patterns
-
-
-class _NamedFiles(NamedTuple):
-    """The files that an attempt's commands name, and the paths of those that kept steps have used."""
-
-    files: tuple[LocatedFile, ...] = ()
-    kept: frozenset[str] = frozenset()
-
-
-_NO_NAMED_FILES = _NamedFiles()
 
 
 class Fingerprinter:
@@ -102,7 +85,7 @@ class Fingerprinter:
         if assignment.env:
             variables = outer_variables(template.steps, {**template.env, **assignment.env})
         facts = self._facts_of(template)
-        named = self._named_files(facts, assignment, env) if facts.names_files else _NO_NAMED_FILES
+        named = self._named_files(facts, assignment, env) if facts.names_files else NO_FILES
         fan_outs = _fan_outs(template, env) if facts.fan_outs else {}
         if not (template.inputs or template.outputs or variables or named.files or fan_outs):
             return None
@@ -111,13 +94,13 @@ class Fingerprinter:
         self.reader.know(assignment.seen)
         return Fingerprint(self.reader, template, env, variables, assignment.began, named, fan_outs)
 
-    def _named_files(self, facts: _TemplateFacts, assignment: Assignment, env: AttemptEnvironment) -> _NamedFiles:
+    def _named_files(self, facts: _TemplateFacts, assignment: Assignment, env: AttemptEnvironment) -> LocatedFiles:
         """Return the files that an attempt's commands name. That fixed commands name none is found out once."""
         path = env.variables.get("PATH", "")
         if facts.fixed and path in facts.no_files:
-            return _NO_NAMED_FILES
-        named = _locate_named_files(facts.template, assignment.start_step, env)
-        if named is _NO_NAMED_FILES:
+            return NO_FILES
+        named = locate_command_files(facts.template, assignment.start_step, env, _input_paths(env))
+        if named is NO_FILES:
             facts.no_files.add(path)
         return named
 
@@ -194,18 +177,10 @@ class Fingerprint:
         env: AttemptEnvironment,
         variables: tuple[str, ...],
         earlier_prints: FileFingerprints | None,
-        named: _NamedFiles,
+        named: LocatedFiles,
         fan_outs: Mapping[str, str],
     ) -> None:
         """`earlier_prints`: the fingerprint of the continued attempt. `fan_outs`: by step, the pattern of its items."""
-        self._named = named
-        self._before: dict[
-            str, tuple[FileContent, TreeStat | None]
-        ] = {}  # by path, the content of named files at the start and
-        # their stat (None: used by kept steps)
-        self._file_stats_before: dict[
-            str, Mapping[str, TreeStat]
-        ] = {}  # by location of a pattern in a command: its files' stat
         self._reader, self._template, self._by_mtime = reader, template, template.by_mtime
         self._began = earlier_prints
         self._earlier_prints = earlier_prints or FileFingerprints()
@@ -213,6 +188,7 @@ class Fingerprint:
         self._patterns = env.patterns
         self._output_paths = absolute_paths(env.directory, env.outputs)
         self._written = frozenset(self._output_paths.values())
+        self._named = CommandFiles(reader, named, self._written)
         self._stats_before: dict[str, Mapping[str, TreeStat]] = {}
         self._fan_outs = {step: _FanOutFiles(self._reader, env.directory, text) for step, text in fan_outs.items()}
         self._inputs: tuple[FileContent, ...] = ()
@@ -224,13 +200,15 @@ class Fingerprint:
     @property
     def many_inputs(self) -> bool:
         """Whether reading the inputs takes long."""
-        paths = {one.path: one.path for one in self._named.files if one.there}
+        paths = {path: path for path in self._named.present}
         return self._large({**self._input_paths, **paths}, self._by_mtime, self._fan_outs.values())
 
     @property
     def many_outputs(self) -> bool:
-        """Whether reading the outputs takes long, or keeping those that are compared by mtime."""
-        return self._large(self._output_paths, {} if self._template.cache else self._by_mtime)
+        """Whether reading the outputs, and what else the commands wrote, takes long, or keeping those that are compared
+        by mtime."""
+        paths = {**self._output_paths, **{path: path for path in self._named.written}}
+        return self._large(paths, {} if self._template.cache else self._by_mtime)
 
     def take_inputs(self, on_read: OnRead | None = None) -> None:
         """Read the inputs, and which outputs are folders already. `on_read` is called meanwhile; an exception that it
@@ -240,20 +218,7 @@ class Fingerprint:
         self._stats_before = {name: self._tree_stats(name) for name in self._input_paths}
         self._inputs = self._contents(self._input_paths, on_read, self._written)
         earlier = {one.path: one for one in self._earlier_prints.inputs if one.implicit and one.compared}
-        for one in self._named.files:
-            if one.path in self._named.kept and one.path in earlier:
-                self._before[one.path] = earlier[one.path], None
-                continue
-            if one.pattern is not None:
-                self._file_stats_before[one.path] = _file_stats(one.path, one.pattern)
-                matched = self._reader.matched(one.name, one.path, one.pattern, on_read=on_read, shallow=True)
-                self._before[one.path] = replace(matched, named=one.named), None
-                continue
-            if one.there and one.named != "written":
-                content = replace(self._reader.content(one.name, one.path, None, on_read), named=one.named)
-            else:
-                content = FileContent(one.name, one.path, ABSENT, named=one.named)
-            self._before[one.path] = content, tree_stat(one.path)
+        self._named.take(earlier, on_read)
         for fan_out in self._fan_outs.values():
             fan_out.take(on_read)
 
@@ -263,8 +228,9 @@ class Fingerprint:
         return self._fan_outs[step].unchanged() if step in self._fan_outs else {}
 
     def take_outputs(self, on_read: OnRead | None = None) -> None:
-        """Read the outputs, as `take_inputs` does."""
+        """Read the outputs, and what else the commands wrote, as `take_inputs` does."""
         self._outputs = self._contents(self._output_paths, on_read)
+        self._named.take_written(on_read)
 
     def keep_outputs(self, attempt: int, on_read: OnRead | None = None) -> records.CachedOutputs | None:
         """Keep what `take_outputs` has read, if the job says so; see `worker.output_keeping`."""
@@ -275,44 +241,9 @@ class Fingerprint:
         made = {
             step: one.made(self._earlier_prints.made.get(step, {})) for step, one in self._fan_outs.items() if one.taken
         }
-        inputs = (*map(_without_many, self._inputs), *self._implicit())
+        inputs = (*map(without_many, self._inputs), *self._named.recorded())
         prints = FileFingerprints(inputs, self._outputs, self._outer_variables, self._unstable(), made, self._folders)
         return msgspec.structs.replace(record, prints=prints, seen=_largest(self._reader.fresh()))
-
-    def _implicit(self) -> tuple[FileContent, ...]:
-        """Return the named files. Files that the attempt has made or changed count as written by it, except
-        programs: those count as the attempt has left them."""
-        found = []
-        for one in self._named.files:
-            if one.path not in self._before:
-                continue
-            content, stat_before = self._before[one.path]
-            if one.path in self._file_stats_before and content.matched is not None:
-                found.append(self._unwritten(content, content.matched))
-                continue
-            changed = stat_before is not None and content.compared and self._is_changed(content, stat_before)
-            if changed and not (one.fixed and one.there):
-                if one.named == "program" and content.digest != ABSENT and os.path.isfile(one.path):
-                    content = replace(self._reader.content(one.name, one.path), named=one.named)
-                else:
-                    content = replace(content, digest=ABSENT, by="content", named="written")
-            found.append(content)
-        return tuple(found)
-
-    def _unwritten(self, content: FileContent, matched: MatchedFiles) -> FileContent:
-        """Return a pattern in a command without the files that changed or disappeared while the attempt ran."""
-        then, now = self._file_stats_before[content.path], _file_stats(content.path, matched.pattern)
-        files = {name: digest for name, digest in (matched.files or {}).items() if now.get(name) == then.get(name)}
-        return _without_many(
-            replace(content, digest=digest_of_set(files), matched=MatchedFiles(matched.pattern, files))
-        )
-
-    def _is_changed(self, content: FileContent, then: TreeStat) -> bool:
-        """Return whether a named file differs from what was read; see `_changed`."""
-        now = tree_stat(content.path)
-        if now == then or now.digest != then.digest:
-            return now != then
-        return self._reader.content(content.name, content.path).digest != content.digest
 
     def _unstable(self) -> tuple[str, ...]:
         """Return the inputs that changed meanwhile, or that differ from those of kept steps. Files that the attempt
@@ -437,43 +368,12 @@ def _fan_outs(template: TaskTemplate, env: AttemptEnvironment) -> dict[str, str]
     return found
 
 
-def _file_stats(path: str, pattern: str) -> dict[str, TreeStat]:
-    """Return the stat of the files that a pattern matches, by name."""
-    return {name: tree_stat(inner) for name, inner in matching_files(path, pattern).items() if not os.path.isdir(inner)}
-
-
-def _without_many(one: FileContent) -> FileContent:
-    """Return the content as recorded: the files of a pattern by name, unless there are very many."""
-    if one.matched is None or len(one.matched.files or ()) <= _MAX_NAMED:
-        return one
-    return replace(one, matched=MatchedFiles(one.matched.pattern))
-
-
 def _rendered(format_word: str, env: AttemptEnvironment) -> str:
     """Return a rendered program name; "" if a value is not known before the attempt starts."""
     try:
         return render_text(format_word, env.scope) if "${" in format_word else format_word
     except RekindleError:
         return ""
-
-
-def _locate_named_files(template: TaskTemplate, start: int, env: AttemptEnvironment) -> _NamedFiles:
-    """Find the files that the commands of an attempt name."""
-
-    def items(each: Each) -> list[str] | None:
-        return static_items(each, env.scope, env.directory)
-
-    environment, search = env.environment, env.variables.get("PATH", "")
-    named = files_in_commands(template.steps, env.scope, environment, items, search)
-    if not named:
-        return _NO_NAMED_FILES
-    declared = {*_input_paths(env).values(), *absolute_paths(env.directory, env.outputs).values()}
-    declared.update(path for pattern in env.patterns.values() for path in matching_files(*pattern).values())
-    found = locate_files(named, env.directory, template.directory, declared)
-    if not (start and found):
-        return _NamedFiles(found)
-    kept = files_in_commands(template.steps[:start], env.scope, environment, items, search)
-    return _NamedFiles(found, frozenset(one.path for one in locate_files(kept, env.directory, template.directory)))
 
 
 def absent_inputs(env: AttemptEnvironment, absent: Mapping[str, str]) -> FileFingerprints:

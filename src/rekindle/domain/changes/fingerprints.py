@@ -18,9 +18,10 @@ ComparedBy = Literal["content", "mtime"]
 """How files are compared: by content, or by size and modification time."""
 
 
-CommandRole = Literal["", "program", "other", "written"]
+CommandRole = Literal["", "program", "other", "written", "made"]
 """How a command names a file: "": the file is declared instead; "program": a program or source, which always counts;
-"other": a file that counts unless some job writes it; "written": written by the attempt itself, which does not count.
+"other": a file that counts unless some job writes it; "written": written by the attempt itself, which does not count;
+"made": the same with what the attempt left there, which counts where an earlier attempt is to complete a job.
 """
 
 
@@ -54,7 +55,7 @@ class FileContent(msgspec.Struct, frozen=True):
     @property
     def compared(self) -> bool:
         """Whether a change of the file can make the attempt stale."""
-        return self.named != "written"
+        return self.named not in ("written", "made")
 
     def covers(self, path: str) -> bool:
         """Return whether an absolute path is this file, lies within this folder, or is matched by this pattern."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.changes.staleness import FilledTemplate, definition_text, values_used
-from rekindle.domain.changes.template_uses import step_texts
 from rekindle.domain.overrides import decode_overrides
 
 if TYPE_CHECKING:
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def may_be_reused(template: JobTemplate) -> bool:
-    """Return whether earlier attempts may complete jobs of a template: of the same job, and if `is_shared`, of others.
+    """Return whether earlier attempts may complete jobs of a template: of the same job, or of others that share its
+    identity.
 
     Jobs that always run, that act on something outside (`pure: false`, `manual`, `leave_running`), with a fan-out, with
     a folder of their own, or with nothing to compare, have no identity."""
@@ -29,22 +29,22 @@ def may_be_reused(template: JobTemplate) -> bool:
     return bool(template.inputs or template.outputs or template.pure)
 
 
-def is_shared(template: JobTemplate) -> bool:
-    """Return whether attempts may be reused by other jobs: they leave outputs or are said to be pure, and no text names
-    the job."""
-    if not (template.outputs or template.pure):
-        return False
-    texts = [*template.env.values(), *template.inputs.values(), *template.outputs.values()]
-    texts += [text for step in template.steps for text in step_texts(step)]
-    return not any("${job." in text for text in texts)
+_OWN_VALUES = (b"${job.", b"REKINDLE_JOB", b"REKINDLE_WORKFLOW", b"REKINDLE_ATTEMPT")
+"""What stands for a value that each job has for itself, in texts and in programs within texts."""
+
+
+def _is_shared(text: bytes) -> bool:
+    """Return whether a filled definition uses no value that each job has for itself."""
+    return not any(name in text for name in _OWN_VALUES)
 
 
 class TemplateIdentity:
-    """The identities of the jobs of a template with one set of parameters."""
+    """The identities of the jobs of a template with one set of parameters. Jobs share one if they leave outputs or are
+    said to be pure, and use no value that each job has for itself."""
 
     def __init__(self, template: JobTemplate, params: Mapping[str, Any]) -> None:
         self._template, self._params = template, params
-        self._usable, self._shared = may_be_reused(template), is_shared(template)
+        self._usable, self._shared = may_be_reused(template), bool(template.outputs or template.pure)
         self._prefix = b""
         if self._usable:
             used = values_used(template)
@@ -56,11 +56,14 @@ class TemplateIdentity:
         attempt may be reused. Jobs that share nothing have identities of their own."""
         if not self._usable:
             return None
-        own = b"" if self._shared else b"%d" % job
-        if overrides is not None:
+        text, matrix = self._prefix, b""
+        if overrides is None:
+            matrix = self._matrix_text(binding)
+        else:
             filled = FilledTemplate(self._template, self._params, json.loads(binding))
-            return _number(definition_text(filled, decode_overrides(overrides)).encode(), b"", own)
-        return _number(self._prefix, self._matrix_text(binding), own)
+            text = definition_text(filled, decode_overrides(overrides)).encode()
+        shared = self._shared and _is_shared(text) and _is_shared(matrix)
+        return _number(text, matrix, b"" if shared else b"%d" % job)
 
     def _matrix_text(self, binding: str) -> bytes:
         """Return the matrix values that the template uses."""

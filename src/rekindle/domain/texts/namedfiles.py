@@ -24,9 +24,12 @@ from rekindle.domain.texts.shellscripts import (
     word_glob,
 )
 
-FileRole = Literal["program", "source", "other", "written"]
+FileRole = Literal["program", "source", "other", "written", "appended"]
 """The role of a word in its command: a program or the script of an interpreter; a file with the suffix of a source
-file; any other word; a file that the command writes."""
+file; any other word; a file that the command writes, from its beginning or at its end."""
+
+WRITTEN: tuple[FileRole, ...] = ("written", "appended")
+"""The roles of files that the command writes."""
 
 
 class NamedFile(msgspec.Struct, frozen=True):
@@ -204,7 +207,7 @@ class _Finder:
             if operator == "<":
                 self._argument(word)
             elif operator != "<<<" and not re.fullmatch(r"[0-9]+-?|-", word):
-                self._add(word, "written")
+                self._add(word, "appended" if operator.endswith(">>") else "written")
         rest = list(words)
         while rest and rest[0] in _KEYWORDS:
             del rest[0]
@@ -265,8 +268,9 @@ class _Finder:
         elif _ALIASES.get(name, name) in _PREFIXES:
             self._prefix(_ALIASES.get(name, name), arguments)
         elif name in _WRITERS:
+            appends = name == "tee" and any(re.fullmatch("-[a-z]*a[a-z]*|--append", word) for word in arguments)
             for word in arguments:
-                self._add(word, "written")
+                self._add(word, "appended" if appends else "written")
         else:
             self._arguments(arguments)
 
@@ -443,12 +447,12 @@ class _Finder:
             role = "other"
         places = paths or (word,)
         if self._folder == LATER:  # the working directory is uncertain
-            if role == "written":
+            if role in WRITTEN:
                 return
             awaited = False
         elif self._folder:
             within = tuple(join(self._folder, place) for place in places)
-            places = within if role == "written" else (*within, *places)
+            places = within if role in WRITTEN else (*within, *places)
             word = join(self._folder, word)
         known = self.found.get((word, role))
         literal = tuple(map(unmark_word, places))

@@ -144,7 +144,7 @@ class ProjectFiles:
         found: dict[str, Any] = from_json(document)
         if self._wants_inputs:
             for one in found.get("inputs", ()):
-                if one.get("named") != "written":
+                if one.get("named") not in ("written", "made"):
                     self._add(self._inputs, one)
         for one in found.get("outputs", ()):
             self._add(self._outputs, one)

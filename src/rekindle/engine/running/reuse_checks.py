@@ -164,9 +164,10 @@ class _Candidates:
 
         self._jobs = jobs
         named = {job.id: job.reuse_candidate for job in jobs if job.reuse_candidate != ANY_EARLIER}
-        self._own = measure_attempts(archive, named, environment)
+        newest = {job.id: job.newest for job in jobs if job.newest is not None}
+        self._own = measure_attempts(archive, named, environment, newest=newest)
         self._removed = restore_targets(archive, list(named.values()))
-        self._earlier = EarlierAttempts(archive, [job.id for job in jobs], environment)
+        self._earlier = EarlierAttempts(archive, [job.id for job in jobs], environment, newest)
         self._store, self._seen = store, list[FileRecord]()
         self._restores: dict[int, RestoreProblem | None] = {}
 
@@ -206,7 +207,7 @@ class _Candidates:
                 problem = self._restores[one.attempt] = restore(self._store, one.attempt, one.targets, going_on)
                 if problem is not None:
                     continue
-            return CheckedJob(job, (), one.attempt, one.attempt == job.newest, one.prints)
+            return CheckedJob(job, (), one.attempt, one.attempt == job.newest and not one.accepted, one.prints)
         if job.reuse_candidate != ANY_EARLIER:
             return own
         return CheckedJob(job, found[0].reasons or (Reason(ReasonKind.UNKNOWN),))

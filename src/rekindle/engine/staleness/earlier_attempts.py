@@ -66,6 +66,7 @@ class EarlierAttempt(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...]
     comparable: bool
     prints: FileFingerprints | None
+    accepted: bool  # something was accepted for it: if it became live again, it would be compared with that
     targets: tuple[RestoreTarget, ...] = ()
 
 
@@ -73,14 +74,17 @@ class EarlierAttempts:
     """The attempts that may complete some jobs: read from the store at once, and compared in rounds, the newest attempt
     of each job first."""
 
-    def __init__(self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, archive: Snapshot, jobs: Collection[int], environment: Mapping[str, str], newest: Mapping[int, int]
+    ) -> None:
+        """`newest`: the newest attempts of the jobs, by job."""
         found = find_earlier(archive, jobs)
         attempts = {job: [one.id for one in some] for job, some in found.items()}
         every = {one.id: one.job for some in found.values() for one in some}
         kept = archive.cached_outputs.kept(every.keys()) if every else set()
         owners = {job: {job, *(one.job for one in some if one.id in kept)} for job, some in found.items()}
         left = _outputs_left(archive, owners) if kept else {}
-        self._rounds = [_Round(archive, pairs, environment, kept, left) for pairs in _rounds(attempts)]
+        self._rounds = [_Round(archive, pairs, environment, kept, left, newest) for pairs in _rounds(attempts)]
 
     def compare(
         self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
@@ -138,6 +142,7 @@ class _Round:
         environment: Mapping[str, str],
         cached: Collection[int],
         left: OutputsLeft,
+        newest: Mapping[int, int],
     ) -> None:
         subjects = archive.staleness.candidates(pairs)
         recorded = archive.fingerprints.files([one.attempt for one in subjects])
@@ -159,8 +164,9 @@ class _Round:
         self.pairs = {one.job: one.attempt for one in kept}
         self._pure = {one.job for one in kept if templates[one.template].pure}
         self._prints, self._left = prints, left
+        self._accepted = archive.fingerprints.accepted(one.attempt for one in kept).keys()
         self._roots = {one.job: folders[one.workflow] for one in kept if one.attempt in cached}
-        self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints)
+        self._measures: AttemptMeasures = measure_subjects(archive, kept, {}, environment, prints=prints, newest=newest)
 
     def compare(
         self, read: Callable[[ContentRequests, Mapping[str, FileRecord]], FileContents]
@@ -173,7 +179,8 @@ class _Round:
         """Return a comparison. Another environment is a difference, but for jobs that are said to be pure."""
         strict = one if one.job in self._pure else one.strict()
         comparable, prints = one.comparable or one.job in self._pure, self._prints.get(one.attempt)
-        return EarlierAttempt(one.attempt, strict.reasons, comparable, prints, self._targets(one.job, strict, prints))
+        accepted, targets = one.attempt in self._accepted, self._targets(one.job, strict, prints)
+        return EarlierAttempt(one.attempt, strict.reasons, comparable, prints, accepted, targets)
 
     def _targets(self, job: int, found: Assessment, prints: FileFingerprints | None) -> tuple[RestoreTarget, ...]:
         """Return where the kept outputs of an attempt are restored; nowhere if something else differs, or an output

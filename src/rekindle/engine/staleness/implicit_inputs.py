@@ -95,15 +95,21 @@ def pattern_request(was: FileContent) -> FileRequest:
 
 
 def named_file_reasons(
-    named: Sequence[FileContent], workflow: int, written: JobOutputs, contents: FileContents, redefined: bool
+    named: Sequence[FileContent],
+    workflow: int,
+    written: JobOutputs,
+    contents: FileContents,
+    redefined: bool,
+    own: Collection[str],
 ) -> Iterator[Reason]:
     """Yield INPUT reasons for the files that the commands of an attempt named. If a command was `redefined`, missing
-    files are not a reason: the new command may not name them."""
+    files are not a reason: the new command may not name them. `own`: the absolute paths of files that do not count as
+    matches of a pattern."""
     for was in named:
         if not was.compared:
             continue
         if was.matched is not None:
-            yield from _pattern_reasons(was, was.matched, workflow, written, contents)
+            yield from _pattern_reasons(was, was.matched, workflow, written, contents, own)
             continue
         reason = file_reason(ReasonKind.INPUT, was, was.path, contents.content[was.path])
         if reason is None or (redefined and reason.detail["after"] is None):
@@ -114,16 +120,22 @@ def named_file_reasons(
 
 
 def _pattern_reasons(
-    was: FileContent, matched: MatchedFiles, workflow: int, written: JobOutputs, contents: FileContents
+    was: FileContent,
+    matched: MatchedFiles,
+    workflow: int,
+    written: JobOutputs,
+    contents: FileContents,
+    own: Collection[str],
 ) -> Iterator[Reason]:
-    """Yield a reason if the files that a pattern matches have changed, except for files that jobs write."""
+    """Yield a reason if the files that a pattern matches have changed, except for `own` ones and files that jobs
+    write."""
     seen = contents.sets[pattern_request(was)].matched
     if matched.files is None or seen is None or seen.files is None:  # too many files to separate those that jobs write
         return
     before, after = dict(matched.files), dict(seen.files)
     differing = [name for name in {*before, *after} if before.get(name) != after.get(name)]
     for name, path in _matched_paths(was, differing):
-        if written.by_a_job(workflow, path) or written.during_an_attempt(workflow, path):
+        if path in own or written.by_a_job(workflow, path) or written.during_an_attempt(workflow, path):
             before.pop(name, None)
             after.pop(name, None)
     if before != after:

@@ -120,7 +120,9 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
             redefined = bool(one.made.reasons)
             reasons = (
                 *reasons,
-                *named_file_reasons(one.implicit, one.subject.workflow, self._written, contents, redefined),
+                *named_file_reasons(
+                    one.implicit, one.subject.workflow, self._written, contents, redefined, _written_by(one)
+                ),
             )
         for items in one.fan_outs:
             reasons = (*reasons, *items.reasons(contents))
@@ -203,17 +205,22 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
 
 
 def measure_attempts(
-    archive: Snapshot, attempts: Mapping[int, int], environment: Mapping[str, str], *, whole: bool = False
+    archive: Snapshot,
+    attempts: Mapping[int, int],
+    environment: Mapping[str, str],
+    *,
+    whole: bool = False,
+    newest: Mapping[int, int] | None = None,
 ) -> AttemptMeasures:
     """Read from the store what these attempts (job id to attempt id; live or archived) depended on, and what their jobs
     depend on now.
 
     `environment` is used to look up outer variables. With `whole`, everything that a Basis needs is read too. Only
-    attempts that have ended can be measured.
+    attempts that have ended can be measured. `newest`: see `measure_subjects`.
     """
     subjects = archive.staleness.subjects(attempts.values())
     accepted = archive.fingerprints.accepted(one.attempt for one in subjects)
-    return measure_subjects(archive, subjects, accepted, environment, whole=whole)
+    return measure_subjects(archive, subjects, accepted, environment, whole=whole, newest=newest)
 
 
 def measure_jobs(
@@ -234,9 +241,12 @@ def measure_subjects(
     *,
     whole: bool = False,
     prints: Mapping[int, FileFingerprints] | None = None,
+    newest: Mapping[int, int] | None = None,
 ) -> AttemptMeasures:
     """Measure attempts beside jobs. With `prints`, the attempts may be of other jobs: these are what they recorded, at
-    the paths of the jobs, and jobs that they needed are those with the same names."""
+    the paths of the jobs, and jobs that they needed are those with the same names. With `newest`, the attempts are to
+    complete jobs, whose newest attempts these are: files that commands name count, whatever writes them. So do files
+    that an attempt has written without declaring them, unless it is the newest one of the job."""
     ids, foreign = [one.attempt for one in subjects], prints is not None
     definitions = AttemptDefinitions(archive, subjects, accepted)
     needs = compare_needs(archive, subjects, accepted, definitions.templates, whole, by_name=foreign)
@@ -259,6 +269,8 @@ def measure_subjects(
         recorded = basis.prints if basis else prints.get(one.attempt)
         gone = removed.get(one.attempt, NO_PATHS)
         measure = _measure_attempt(one, definitions, recorded, code, whole, gone)
+        if newest is not None and measure.implicit:
+            measure.implicit = _counting_for_reuse(measure.implicit, newest.get(one.job) != one.attempt)
         if code:
             measure.environment = lookups.of(
                 code, measure.made.now.body, one.overrides, definitions.directory(one.workflow)
@@ -275,7 +287,7 @@ def measure_subjects(
     known = known_records(archive, requests, lookups.files)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
     naming = {one.subject.workflow for one in different if any(each.named == "other" for each in one.implicit)}
-    written = job_outputs(archive, naming)
+    written = JobOutputs() if newest is not None else job_outputs(archive, naming)
     return AttemptMeasures(
         requests, known, by_rerun, needs.jobs, bool(naming), tuple(measures), needs, environment, written
     )
@@ -351,6 +363,12 @@ def _measure_attempt(
     )
 
 
+def _counting_for_reuse(implicit: Sequence[FileContent], made: bool) -> tuple[FileContent, ...]:
+    """Return the files that commands name as they count where an attempt is to complete a job; `made`: those that the
+    attempt has written, too."""
+    return tuple(replace(one, named="other") if made and one.named == "made" else one for one in implicit)
+
+
 def _content_requests(measures: Iterable[AttemptMeasure]) -> ContentRequests:
     """Collect everything to read, each item once."""
     content: dict[str, None] = {}
@@ -378,6 +396,11 @@ def _content_requests(measures: Iterable[AttemptMeasure]) -> ContentRequests:
             else:
                 mtime_paths[wanted.path, wanted.mtime_size] = None
     return ContentRequests(tuple(content), tuple(mtime_paths), tuple(code), tuple(sets), tuple(environment))
+
+
+def _written_by(one: AttemptMeasure) -> Collection[str]:
+    """Return the paths of the files that an attempt has written, or that its commands name and are compared so."""
+    return {each.path for each in (*one.prints.outputs, *one.implicit) if each.matched is None}
 
 
 def _compared_input(content: FileContent) -> ComparedPart:

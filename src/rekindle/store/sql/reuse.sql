@@ -4,7 +4,7 @@
 -- name: candidate_columns
 -- The columns of rekindle.domain.models.ReuseCandidate, by name.
 job.id, job.workflow, job.name, job.resource_class, job.version, job.reuse_candidate, CASE WHEN job.attempts > 0
-    THEN (SELECT max(attempt.id) FROM attempt WHERE attempt.job = job.id) END AS newest;
+    THEN (SELECT attempt.id FROM attempt WHERE attempt.job = job.id ORDER BY attempt.number DESC LIMIT 1) END AS newest;
 
 -- name: with_candidate
 -- Ready jobs with a reuse candidate, by the partial index of such jobs.

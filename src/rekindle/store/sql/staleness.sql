@@ -93,7 +93,7 @@ UNION
 SELECT DISTINCT attempt.workflow, json_extract(input.value, '$.path')
 FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'files',
     json_each(fingerprint.document, '$.inputs') AS input
-WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_extract(input.value, '$.named') = 'written';
+WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_extract(input.value, '$.named') IN ('written', 'made');
 
 -- name: spans
 -- When attempts of workflows ran. A running attempt has no end yet.
