@@ -283,6 +283,23 @@ class Subtasks:
             for (attempt, step), by in owners.items()
         }
 
+    def ran_in(self, attempts: Collection[int]) -> list[tuple[int, int, int, bool]]:
+        """Return (attempt, step, an earlier attempt, whether only subtasks ran there) of the steps that these attempts
+        keep, and of their fan-outs with complete subtasks that they keep."""
+        kept = self._db.rows(SUBTASK_SQL["kept_steps"], attempts=as_set(attempts))
+        found = {(attempt, step, owner, False) for attempt, step, owner in kept}
+        keepers: dict[tuple[int, int], set[int]] = {}
+        for attempt, step, owner in kept:
+            keepers.setdefault((owner, step), set()).add(attempt)
+        with_owners = as_set({*attempts, *(owner for owner, _ in keepers)})
+        for owner, step, base in self._db.rows(SUBTASK_SQL["fan_outs"], attempts=with_owners):
+            if base is None:
+                continue
+            ran = {one.attempt for one in self.of(owner, step) if one.state is State.COMPLETED} - {owner}
+            those = keepers.get((owner, step), set()) | ({owner} & set(attempts))
+            found |= {(attempt, step, source, True) for attempt in those for source in ran}
+        return sorted(found)
+
     def mark_partial(self, attempts: Sequence[int]) -> None:
         """Mark attempts that continue with a part of a fan-out."""
         self._db.change(SUBTASK_SQL["mark_partial"], attempts=as_set(attempts))

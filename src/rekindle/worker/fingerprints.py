@@ -76,7 +76,7 @@ class _TemplateFacts(NamedTuple):
 
 
 class _NamedFiles(NamedTuple):
-    """The files that an attempt's commands name, and the paths of those that kept steps have used."""
+    """The files that an attempt's commands name, and the paths of those that only kept steps have used."""
 
     files: tuple[LocatedFile, ...] = ()
     kept: frozenset[str] = frozenset()
@@ -202,7 +202,7 @@ class Fingerprint:
         self._before: dict[
             str, tuple[FileContent, TreeStat | None]
         ] = {}  # by path, the content of named files at the start and
-        # their stat (None: used by kept steps)
+        # their stat (None: used by kept steps only)
         self._file_stats_before: dict[
             str, Mapping[str, TreeStat]
         ] = {}  # by location of a pattern in a command: its files' stat
@@ -467,8 +467,14 @@ def _locate_named_files(template: TaskTemplate, start: int, env: AttemptEnvironm
     found = locate_files(named, env.directory, template.directory, declared)
     if not (start and found):
         return _NamedFiles(found)
-    kept = files_in_commands(template.steps[:start], env.scope, environment, items, search)
-    return _NamedFiles(found, frozenset(one.path for one in locate_files(kept, env.directory, template.directory)))
+    kept, own = (
+        {one.path for one in locate_files(those, env.directory, template.directory)}
+        for those in (
+            files_in_commands(steps, env.scope, environment, items, search)
+            for steps in (template.steps[:start], template.steps[start:])
+        )
+    )
+    return _NamedFiles(found, frozenset(kept - own))
 
 
 def absent_inputs(env: AttemptEnvironment, absent: Mapping[str, str]) -> FileFingerprints:
