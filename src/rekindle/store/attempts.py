@@ -102,6 +102,10 @@ class Attempts:
         interrupted. Jobs that a user canceled, and retired jobs, are left out."""
         return [row[0] for row in self._db.rows(SQL["interrupted"], workflow=workflow)]
 
+    def recovering(self, workflow: int) -> dict[int, int]:
+        """Return the jobs of a workflow that wait to resume an attempt because it was lost or cut off, with it."""
+        return dict(self._db.rows(SQL["recovering"], workflow=workflow))
+
     def previous(self, jobs: Sequence[int]) -> dict[int, PreviousAttempt]:
         """Return how the attempt before the newest one ended, by job. Jobs with a single attempt are left out."""
         found = {}
