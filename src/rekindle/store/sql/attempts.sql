@@ -82,6 +82,14 @@ SELECT {attempt_columns}
 FROM job JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE job.id IN @jobs;
 
+-- name: recovering
+-- The jobs of a workflow that wait to resume an attempt because it was lost or cut off, and these attempts.
+SELECT job.id, attempt.id FROM job
+    JOIN attempt ON attempt.id = CAST(json_extract(job.next_attempt, '$.resume_attempt') AS BIGINT)
+    JOIN rerun ON rerun.id = attempt.archived_by
+WHERE job.workflow = :workflow AND job.state IN (0, 1) AND job.attempt IS NULL AND job.attempts > 0
+    AND job.next_attempt IS NOT NULL AND rerun.kind = 'recovery';
+
 -- name: interrupted
 -- The jobs of a workflow whose live attempt was lost, or was canceled without a request.
 SELECT job.id FROM job JOIN attempt ON attempt.id = job.attempt
