@@ -26,7 +26,7 @@ from rekindle.store.archive import Store
 from rekindle.store.database import Access
 from shared import folder_of_run
 from slurm_cluster import Slurm, shared_slurm
-from stores import copied_stores, make_stores_in_postgres, missing_postgres, running_postgres
+from stores import make_stores_in_postgres, missing_postgres, running_postgres
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("rekindle", deadline=None)
@@ -94,13 +94,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--store", choices=["sqlite", "postgres"], default="sqlite", help="where tests that do not say so keep stores"
     )
     parser.addoption("--write", action="store_true", help="write to each page what its commands print")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def new_stores_are_copies() -> Iterator[None]:
-    """New stores of this process are copies of one; see `copied_stores`."""
-    with copied_stores():
-        yield
 
 
 FOLDERS_OF_FORKED_WORKERS = ("cli", "dialects", "engine")

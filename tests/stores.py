@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
-from functools import cache, partial
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ import pytest
 
 from rekindle.store import opening
 from rekindle.store.archive import Store
-from rekindle.store.schema import Migration, migrate, migrations
-from rekindle.store.stored_paths import StoredPaths
+from rekindle.store.schema import migrations
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "postgres-server"
 
@@ -68,32 +66,6 @@ def make_stores_in_postgres(server: str, patch: pytest.MonkeyPatch) -> None:
     original = opening.open_store
     for module in ("rekindle.store.opening", "rekindle.engine.session"):
         patch.setattr(f"{module}.open_store", open_store)
-
-
-@contextmanager
-def copied_stores() -> Iterator[None]:
-    """Let every new SQLite store of this process begin as a copy of one that all migrations have made, which takes a
-    tenth of the processor time. Upgrades of older stores, and stores of other processes, run migrations."""
-
-    def copied(connection: sqlite3.Connection, steps: Sequence[Migration], paths: StoredPaths) -> None:
-        if len(steps) < len(migrations()):
-            migrate(connection, steps, paths)
-            return
-        with closing(sqlite3.connect(":memory:")) as made:
-            made.deserialize(_migrated())
-            made.backup(connection)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "migrate", copied)
-        yield
-
-
-@cache
-def _migrated() -> bytes:
-    """Return a database without rows that all migrations have made. It has no absolute path."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        migrate(connection, migrations(), StoredPaths("/project/.rekindle"))
-        return connection.serialize()
 
 
 @contextmanager

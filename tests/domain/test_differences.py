@@ -25,12 +25,12 @@ def test_an_attempt_does_not_differ_from_itself() -> None:
 
 
 def test_identities_of_attempts_are_no_difference() -> None:
-    again = DONE._replace(id=2, number=2, token="u", template=6, pid=7, started=20.0, ended=22.5, archived_by=1)
+    again = replace(DONE, id=2, number=2, token="u", template=6, pid=7, started=20.0, ended=22.5, archived_by=1)
     assert told(DONE, again) == {}
 
 
 def test_outcomes_and_usage_are_compared() -> None:
-    failed = DONE._replace(state=State.FAILED, cause=Cause.EXIT, exit_code=3, ended=11.0, max_rss_bytes=2048)
+    failed = replace(DONE, state=State.FAILED, cause=Cause.EXIT, exit_code=3, ended=11.0, max_rss_bytes=2048)
     assert told(failed, DONE) == {
         "state": ("failed", "completed"),
         "cause": ("exit", None),
@@ -42,7 +42,7 @@ def test_outcomes_and_usage_are_compared() -> None:
 
 def test_commands_are_compared_by_the_name_of_their_step() -> None:
     new = replace(FIT, steps=(Step("fetch", run="true"), FIT.steps[0], Step("fit", run="fit --well")))
-    assert told(DONE, DONE._replace(revision=2), FIT, new) == {
+    assert told(DONE, replace(DONE, revision=2), FIT, new) == {
         "revision": (1, 2),
         "template.steps": (["load", "fit"], ["fetch", "load", "fit"]),
         "template.steps.fetch.run": (None, "true"),
@@ -64,8 +64,8 @@ def test_each_template_field_has_its_own_name() -> None:
 
 
 def test_overrides_are_compared() -> None:
-    tuned = DONE._replace(overrides='{"env": {"N": "2"}, "memory": 7, "params": {"alpha": {"x": 5}}}', builds_on=1)
-    assert told(DONE, tuned._replace(start_step=1)) == {
+    tuned = replace(DONE, overrides='{"env": {"N": "2"}, "memory": 7, "params": {"alpha": {"x": 5}}}', builds_on=1)
+    assert told(DONE, replace(tuned, start_step=1)) == {
         "modified.env.N": (None, "2"),
         "modified.memory": (None, 7),
         "modified.params.alpha": (None, {"x": 5}),
@@ -75,15 +75,15 @@ def test_overrides_are_compared() -> None:
 
 
 def test_results_are_compared_path_by_path() -> None:
-    a, b = DONE._replace(result='{"k": [1], "s": true, "gone": 1}'), DONE._replace(result='{"s": 1, "k": [1]}')
+    a, b = replace(DONE, result='{"k": [1], "s": true, "gone": 1}'), replace(DONE, result='{"s": 1, "k": [1]}')
     assert told(a, b) == {"result.s": (True, 1), "result.gone": (1, None)}
-    assert told(a, DONE._replace(result="[1]")) == {"result": ({"k": [1], "s": True, "gone": 1}, [1])}
+    assert told(a, replace(DONE, result="[1]")) == {"result": ({"k": [1], "s": True, "gone": 1}, [1])}
 
 
 def test_results_diverge_within_objects_and_equal_lists() -> None:
-    a, b = DONE._replace(result='{"k": {"x": [1, {"y": 2}]}}'), DONE._replace(result='{"k": {"x": [1, {"y": 3}]}}')
+    a, b = replace(DONE, result='{"k": {"x": [1, {"y": 2}]}}'), replace(DONE, result='{"k": {"x": [1, {"y": 3}]}}')
     assert told(a, b) == {"result.k.x[1].y": (2, 3)}
-    assert told(a, DONE._replace(result='{"k": {"x": [1]}}')) == {"result.k.x": ([1, {"y": 2}], [1])}
+    assert told(a, replace(DONE, result='{"k": {"x": [1]}}')) == {"result.k.x": ([1, {"y": 2}], [1])}
 
 
 def test_unrecorded_parts_are_not_compared() -> None:
@@ -114,7 +114,7 @@ def test_unrecorded_parts_are_not_compared() -> None:
 def test_steps_are_compared_by_name() -> None:
     load = StepOutcome(0, "load", State.COMPLETED, exit_code=0, started=1.0, ended=2.0)
     fit = StepOutcome(1, "fit", State.FAILED, Cause.SIGNAL, signal=9, started=2.0, ended=3.0)
-    a = DONE._replace(steps=(load, fit))
-    b = DONE._replace(steps=(replace(fit, position=0), replace(load, position=1, ended=4.0)))
+    a = replace(DONE, steps=(load, fit))
+    b = replace(DONE, steps=(replace(fit, position=0), replace(load, position=1, ended=4.0)))
     assert attempt_differences(a, b, FIT, FIT) == [Difference("steps.load.seconds", 1.0, 3.0)]
-    assert told(a, a._replace(steps=(load,)))["steps.fit.signal"] == (9, None)
+    assert told(a, replace(a, steps=(load,)))["steps.fit.signal"] == (9, None)

@@ -199,7 +199,7 @@ def test_nothing_that_would_disturb_it_can_be_claimed_before_it_has_ended(projec
     assert project.states() == {"above": State.READY, "job": State.WAITING, "below": State.WAITING}
     with project.session.store.read() as archive:
         assert archive.queue.ready(None, 9) == []
-        assert archive.queue.blocking_attempts([above, job]) == {above: [one.id]}
+        assert archive.attempts.blocking([above, job]) == {above: [one.id]}
     assert workflow_queries.status(project.session)[0].leaving == 1
     assert next(row.awaits for row in job_queries.jobs(project.session, [above])) == (one.id,)
     tell(project, canceled(one))

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import GroupOutcome as Decided
 from rekindle.domain.batches.canaries import decide_group
@@ -415,9 +416,9 @@ class Histories(RuleBasedStateMachine):
             )
         for number in now.keys() - planned:
             # A parent that loses its edge to a retired job has a new version, and is otherwise unchanged.
-            same = now[number]._replace(version=before[number].version)
+            same = replace(now[number], version=before[number].version)
             if same.retired:  # effects of an action may be lost if a revision restores it
-                same = same._replace(canceled=before[number].canceled, held=before[number].held)
+                same = replace(same, canceled=before[number].canceled, held=before[number].held)
             assert same == before[number], "what the plan does not name was touched"
             assert plan.dynamic or same == now[number]
 

@@ -24,7 +24,7 @@ from rekindle.store.opening import open_store
 from rekindle.store.postgres_driver import PostgresDriver
 from rekindle.store.postgres_opening import place_of
 from rekindle.store.queries import FOLDER, load, written_for_postgres
-from rekindle.store.schema import migrations, newest_version
+from rekindle.store.schema import make_tables, migrations, newest_version
 from stores import TABLES, every_row, new_store_url
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
@@ -42,8 +42,7 @@ def run_sql(store: Store, text: str) -> list[tuple[object, ...]]:
 
 def test_the_tables_and_columns_are_those_of_sqlite(store):
     with closing(sqlite3.connect(":memory:")) as new:
-        for step in migrations():
-            new.executescript(step.text)
+        make_tables(new)
         wanted = {
             (table, name, TYPES[kind.split()[0]], bool(required or key), bool(hidden))
             for table in TABLES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -90,7 +89,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     if done.returncode:
         pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
     mounts = Path("/proc/self/mountinfo").read_text()
-    monkeypatch.setattr(opening, "NETWORKED", re.compile("tmpfs"))
+    monkeypatch.setattr(opening, "NETWORKED", {"tmpfs"})
     if (kind := opening.file_system(tmp_path, mounts)) == "tmpfs":
         pytest.skip(f"the folder of the tests is on a {kind} too")
     yield folder

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sqlite3
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_driving import submit
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
+from rekindle.store import opening
 from rekindle.store.archive import Store
 from rekindle.store.opening import HOST_FILE, claim_host, file_system, folder_of, open_store, refuse_network
 from rekindle.store.sqlite_connection import FILE, connect
@@ -80,6 +84,46 @@ def test_what_a_killed_creation_left_does_not_stand_in_the_way(tmp_path):
     (tmp_path / "store.db.part").write_text("half")
     (tmp_path / "store.db.part-journal").write_text("half")
     assert make(tmp_path)
+
+
+def _be_killed(folder: str, statement: int) -> None:
+    """Make a store, and kill this process when that many statements have run on the new database."""
+    begun = count()
+
+    def watched(*args: Any, **more: Any) -> sqlite3.Connection:
+        connection = connect(*args, **more)
+        connection.set_trace_callback(
+            lambda _: os.kill(os.getpid(), signal.SIGKILL) if next(begun) == statement else None
+        )
+        return connection
+
+    opening.connect = watched
+    open_store(folder, create=True)
+
+
+@pytest.mark.parametrize("statement", [0, 1, 2, 20, 70])
+def test_a_store_is_made_after_a_creation_that_was_killed_at_a_statement(tmp_path, statement):
+    process = multiprocessing.get_context("fork").Process(target=_be_killed, args=(str(tmp_path / "s"), statement))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "s" / FILE).exists()
+    open_store(str(tmp_path / "s"), create=True).close()
+    assert not list((tmp_path / "s").glob("*.part*"))
+
+
+def test_a_full_disk_makes_no_store(tmp_path, monkeypatch):
+    def limited(*args: Any, **more: Any) -> sqlite3.Connection:
+        connection = connect(*args, **more)
+        connection.execute("PRAGMA max_page_count = 9")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "connect", limited)
+        with pytest.raises(StoreUnavailable, match="full"):
+            open_store(str(tmp_path / "s"), create=True)
+    assert list((tmp_path / "s").iterdir()) == []
+    open_store(str(tmp_path / "s"), create=True).close()
 
 
 def test_a_file_is_no_store(tmp_path):

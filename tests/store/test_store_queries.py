@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from rekindle.store import queries, schema
-from rekindle.store.opening import FILE, open_store
 from rekindle.store.queries import (
     FOLDER,
     Query,
@@ -161,18 +160,6 @@ def test_a_set_leaves_out_integers_that_no_column_can_hold():
 
 def shape(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
     return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
-
-
-def test_a_fresh_stores_schema_is_all_migrations_applied(tmp_path):
-    open_store(str(tmp_path / "s"), create=True).close()
-    fresh = sqlite3.connect(tmp_path / "s" / FILE)
-    built = sqlite3.connect(":memory:", isolation_level=None)
-    for step in schema.migrations():
-        built.executescript(step.text)
-    assert shape(fresh) == shape(built)
-    assert fresh.execute("PRAGMA user_version").fetchone() == (len(schema.migrations()),) == (schema.newest_version(),)
-    fresh.close()
-    built.close()
 
 
 def test_a_gap_in_the_migrations_is_refused(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from store_driving import (
 
 from rekindle.domain.definition import Quarantine
 from rekindle.domain.errors import UsageError
-from rekindle.domain.models import ProcessIdentity
+from rekindle.domain.models import ProcessIdentity, UpstreamJob
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
 from rekindle.store.sqlite_connection import FILE
@@ -68,7 +68,7 @@ def test_upstream_has_the_states_of_needed_jobs_and_results_of_completed_ones(st
     with store.read() as archive:
         found = archive.jobs.upstream([1, 2, 4])
     assert {job: [one.name for one in needed] for job, needed in found.items()} == {2: ["top"], 4: ["left", "right"]}
-    assert found[2] == [("top", '{"x":1}', 1, 1, 1, State.COMPLETED, 1, None, None)]
+    assert found[2] == [UpstreamJob("top", '{"x":1}', 1, 1, 1, State.COMPLETED, 1)]
     assert {(one.result, one.attempt, one.state) for one in found[4]} == {(None, None, State.READY)}
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from store_driving import (
     DIAMOND,
     apply,
@@ -288,4 +289,4 @@ def test_undo_restores_every_pointer_and_state(tmp_path_factory, seed, data):
 
 
 def _without_version(job):
-    return job._replace(version=0)
+    return replace(job, version=0)

@@ -1,7 +1,5 @@
 """The commands of `rekindle` and its help page. Does not import click, so that `rekindle --help` starts quickly."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 

@@ -8,9 +8,10 @@ import errno
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
+import msgspec
 
 from rekindle.cli.command_table import (
     ABOUT,
@@ -25,7 +26,7 @@ from rekindle.cli.groups import LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, UsageError
 
 
-class Typed(NamedTuple):
+class Typed(msgspec.Struct, frozen=True):
     """The root context's `obj`: the words after `rekindle`. `process`: the command line is the whole process, not a
     call of `main` by another program."""
 

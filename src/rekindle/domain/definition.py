@@ -2,8 +2,6 @@
 
 A matrix is one template and many bindings; nothing is copied for each job."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date

@@ -24,8 +24,6 @@ RekindleError                   what is wrong, about what, and what to do next
 └── ExecutorError               attempts cannot be started
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

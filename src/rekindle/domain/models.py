@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -55,8 +55,9 @@ class StepOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: Verdict | None = None
 
 
-class Attempt(NamedTuple):
-    """One execution of a job. A tuple, since lists may hold millions of attempts."""
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One execution of a job. Lists may hold millions of attempts: the
+    garbage collector leaves them alone."""
 
     id: int
     job: int
@@ -103,8 +104,9 @@ class Attempt(NamedTuple):
     reused_workflow: str | None = None  # that attempt's workflow, if it is another one
 
 
-class Job(NamedTuple):
-    """A job of a workflow, in its current state. A tuple, since lists may hold millions of jobs."""
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """A job of a workflow, in its current state. Lists may hold millions of jobs: the garbage
+    collector leaves them alone."""
 
     id: int
     workflow: int
@@ -253,14 +255,14 @@ class ReuseCandidate(msgspec.Struct, frozen=True):
     newest: int | None  # its newest attempt
 
 
-class ReusableAttempt(NamedTuple):
+class ReusableAttempt(msgspec.Struct, frozen=True, gc=False):
     """A completed attempt that may complete other jobs."""
 
     id: int
     job: int
 
 
-class JobDefinition(NamedTuple):
+class JobDefinition(msgspec.Struct, frozen=True, gc=False):
     """What identifies the next attempt of a job: see domain.changes.identities."""
 
     job: int
@@ -271,7 +273,7 @@ class JobDefinition(NamedTuple):
     overrides: str | None  # JSON text
 
 
-class ReuseSource(NamedTuple):
+class ReuseSource(msgspec.Struct, frozen=True, gc=False):
     """An attempt that completes other jobs, and its workflow."""
 
     id: int
@@ -290,7 +292,7 @@ class ReusedAttempt(msgspec.Struct, frozen=True):
     source: int
 
 
-class UpstreamJob(NamedTuple):
+class UpstreamJob(msgspec.Struct, frozen=True, gc=False):
     """A job that another job needs, with its live attempt. It has completed, unless the other job needs it only
     finished."""
 
@@ -312,7 +314,7 @@ class GivenFolder(msgspec.Struct, frozen=True):
     shared: bool = False
 
 
-class PreviousAttempt(NamedTuple):
+class PreviousAttempt(msgspec.Struct, frozen=True, gc=False):
     """How the second newest attempt of a job ended."""
 
     number: int  # within the job
@@ -451,7 +453,7 @@ class PartialOfFailure(msgspec.Struct, frozen=True):
     output: PartialOutput
 
 
-class JobFlags(NamedTuple):
+class JobFlags(msgspec.Struct, frozen=True, gc=False):
     """The fields of a job that decide whether it can be held, released or canceled."""
 
     id: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -96,7 +96,7 @@ def pack_jobs(free: Capacity, classes: Iterable[tuple[Resources, Sequence[ReadyJ
     return taken
 
 
-class Shortage(NamedTuple):
+class Shortage(msgspec.Struct, frozen=True):
     """A resource that a job asks more of than there is."""
 
     what: str  # cpus, memory (bytes), gpus, time (seconds), or a licence

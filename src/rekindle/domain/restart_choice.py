@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rekindle.domain.models import Job
 from rekindle.domain.rerun.plan import Reason
 from rekindle.domain.rerun.request import FROM_FAILED_STEP, RESET_HOLD, How, InternalHow, RequestMode
-from rekindle.domain.states import ACTIVE, Cause, State
+from rekindle.domain.states import ACTIVE, ENDED_BADLY, Cause, State
 
 OWN_FAILURES = frozenset({Cause.EXIT, Cause.EXCEPTION, Cause.MISSING_OUTPUT, Cause.SUBTASKS})
 """Causes of failures that would repeat: the job itself ran to its end."""
@@ -88,8 +88,9 @@ def choose_for_update(
     """Choose the jobs that `run` runs again: stale completed jobs, interrupted jobs, and with `retry_failed` failed
     ones.
 
-    `jobs` are all ended jobs, by id. `interrupted` are those whose attempt was lost, or canceled with its runner.
-    `stale`: by job, the changes since its live attempt. Other failed jobs stay failed, and jobs canceled by name stay
+    `jobs` are all ended jobs, and stale ones that wait to resume an interrupted attempt, by id. `interrupted` are those
+    whose attempt was lost, or canceled with its runner. `stale`: by job, the changes since its live attempt, or the
+    interrupted one. Other failed jobs stay failed, and jobs canceled by name stay
     canceled, even if stale."""
     again: list[Job] = []
     outdated: list[Job] = []
@@ -98,7 +99,7 @@ def choose_for_update(
         if job.retired:
             continue
         ran = job.id in interrupted or (job.state is State.FAILED and retry_failed)
-        if job.state is not State.COMPLETED and not ran:
+        if job.state in ENDED_BADLY and not ran:
             stays.append(job)
         elif job.id in stale:
             outdated.append(job)

@@ -195,7 +195,8 @@ def _lines(text: str) -> list[str]:
     lines = []
     for line in text[-_TAIL:].split("\n"):
         overwritten = line.rstrip("\r").rpartition("\r")[2]
-        lines.append(_CONTROL.sub("", overwritten[:_LINE]).rstrip())
+        bounded = overwritten[:_LINE]
+        lines.append((bounded if bounded.isprintable() else _CONTROL.sub("", bounded)).rstrip())
     if any("Exception Group Traceback" in line for line in lines):
         lines = [_GROUP_RULE.sub("", line) for line in lines]
     return [line for line in lines if any(character.isalnum() for character in line)]

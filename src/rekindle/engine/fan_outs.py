@@ -22,7 +22,7 @@ from rekindle.journal.encoding import from_json, to_json
 if TYPE_CHECKING:
     from rekindle.domain.definition import Each, JobTemplate
     from rekindle.journal.orders import FanOut
-    from rekindle.journal.records import FannedOut, Subtasks
+    from rekindle.journal.records import Depended, FannedOut, Subtasks
     from rekindle.store.archive import Snapshot, Transaction
 
 _CAUSES_ENDING_SUBTASKS = (Cause.LOST, Cause.CANCELED, Cause.OOM)
@@ -32,12 +32,15 @@ _CAUSES_ENDING_SUBTASKS = (Cause.LOST, Cause.CANCELED, Cause.OOM)
 # --- ingesting journal records
 
 
-def record_fan_outs(archive: Transaction, records: Iterable[FannedOut | Subtasks]) -> None:
+def record_fan_outs(archive: Transaction, records: Iterable[FannedOut | Depended | Subtasks]) -> None:
     """Write journal records of fan-outs and subtasks, in order."""
-    from rekindle.journal.records import FannedOut
+    from rekindle.journal.records import Depended, FannedOut
 
     for record in records:
-        if isinstance(record, FannedOut):
+        if isinstance(record, Depended):
+            prints = {} if record.prints is None else {record.attempt: record.prints}
+            archive.fingerprints.put_files(prints, {} if record.code is None else {record.attempt: record.code})
+        elif isinstance(record, FannedOut):
             archive.subtasks.fan_out(
                 record.attempt, record.step, record.total, record.base, record.gone, record.run, record.held
             )

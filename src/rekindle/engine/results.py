@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -118,7 +118,7 @@ class WorkflowStatus(msgspec.Struct, frozen=True):
         return {"same": False, "changed": True, "invalid": True}.get(self.spec)
 
 
-class JobRow(NamedTuple):
+class JobRow(msgspec.Struct, frozen=True, gc=False):
     """A job with its live attempt, its workflow's name and its resources. `partial`: the attempt used only part of the
     subtasks of a fan-out, its own or one upstream. `awaits`: canceled attempts that must end before the job starts."""
 

@@ -106,6 +106,16 @@ class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=Tru
     held: dict[int, str] = {}  # by index of `run`: the digest of the item's file, if it is compared later
 
 
+class Depended(msgspec.Struct, tag="depended", frozen=True, omit_defaults=True):
+    """What an attempt with a fan-out step depends on, as it found it before its first step. Written before FannedOut:
+    a later attempt may keep subtasks of this one, also if this one is lost."""
+
+    attempt: int
+    token: str
+    prints: FileFingerprints | None = None  # see Ended
+    code: str | None = None  # see AttemptEnd
+
+
 class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):
     """Subtasks have ended and others start. A start is written before its process is made."""
 
@@ -151,6 +161,7 @@ Record = (
     | StepStarted
     | StepEnded
     | FannedOut
+    | Depended
     | Subtasks
     | RecordedCode
     | Ended

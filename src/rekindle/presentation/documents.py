@@ -105,7 +105,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
 
 def unfit(one: UnfitJobs) -> dict[str, Any]:
     """Return jobs that ask more than a runner has; runner null: more than this machine has."""
-    return {"jobs": one.jobs, "runner": one.runner, "lacks": [lack._asdict() for lack in one.lacks]}
+    return {"jobs": one.jobs, "runner": one.runner, "lacks": [msgspec.structs.asdict(lack) for lack in one.lacks]}
 
 
 def runner(one: Runner) -> dict[str, Any]:

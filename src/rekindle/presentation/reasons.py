@@ -56,6 +56,11 @@ _PARAMETER = {"after": "is left out", "before": "is new"}
 
 def short(reason: Reason) -> str:
     """Return a reason in one line."""
+    kept_from = reason.detail.get("kept_from")
+    return _short(reason) if kept_from is None else f"{_short(reason)} since attempt {kept_from}, whose steps it keeps"
+
+
+def _short(reason: Reason) -> str:
     detail, kind = reason.detail, reason.kind
     name = words.one_line(str(detail.get("name", "")))
     if kind in _SIMPLE:

@@ -4,7 +4,9 @@ compared with the present."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from rekindle.store.queries import load
 
@@ -17,7 +19,7 @@ BLOCK = 4096
 """Job ids in a block."""
 
 
-class BlockState(NamedTuple):
+class BlockState(msgspec.Struct, frozen=True, gc=False):
     """What changes when a job of a block moves: each change of what a plan reads raises a version, and each attempt has
     a new id. So equal states mean that nothing has moved."""
 
@@ -27,7 +29,7 @@ class BlockState(NamedTuple):
     when_finished: bool  # a job of the block may start once its parents have finished
 
 
-class BlockAttempt(NamedTuple):
+class BlockAttempt(msgspec.Struct, frozen=True, gc=False):
     """A job whose live attempt has ended."""
 
     job: int
@@ -35,7 +37,7 @@ class BlockAttempt(NamedTuple):
     version: int
 
 
-class FoundBlock(NamedTuple):
+class FoundBlock(msgspec.Struct, frozen=True, gc=False):
     """What was found of a block."""
 
     block: int

@@ -102,6 +102,19 @@ class Attempts:
         interrupted. Jobs that a user canceled, and retired jobs, are left out."""
         return [row[0] for row in self._db.rows(SQL["interrupted"], workflow=workflow)]
 
+    def blocking(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
+        """Return, for those of these jobs (None: of all) that are READY and must not start yet, the archived attempts
+        that have not ended: the job's own, and those of descendants reached through jobs that are not done."""
+        found: dict[int, list[int]] = {}
+        wanted = None if jobs is None else as_set(jobs)
+        for job, attempt in self._db.rows(SQL["blocking"], jobs=wanted):
+            found.setdefault(job, []).append(attempt)
+        return found
+
+    def recovering(self, workflow: int) -> dict[int, int]:
+        """Return the jobs of a workflow that wait to resume an attempt because it was lost or cut off, with it."""
+        return dict(self._db.rows(SQL["recovering"], workflow=workflow))
+
     def previous(self, jobs: Sequence[int]) -> dict[int, PreviousAttempt]:
         """Return how the attempt before the newest one ended, by job. Jobs with a single attempt are left out."""
         found = {}
@@ -282,6 +295,23 @@ class Subtasks:
             (attempt, step): own.get((by, step), {}) if bases[by, step] is None else counts(self.of(by, step))
             for (attempt, step), by in owners.items()
         }
+
+    def ran_in(self, attempts: Collection[int]) -> list[tuple[int, int, int, bool]]:
+        """Return (attempt, step, an earlier attempt, whether only subtasks ran there) of the steps that these attempts
+        keep, and of their fan-outs with complete subtasks that they keep."""
+        kept = self._db.rows(SUBTASK_SQL["kept_steps"], attempts=as_set(attempts))
+        found = {(attempt, step, owner, False) for attempt, step, owner in kept}
+        keepers: dict[tuple[int, int], set[int]] = {}
+        for attempt, step, owner in kept:
+            keepers.setdefault((owner, step), set()).add(attempt)
+        with_owners = as_set({*attempts, *(owner for owner, _ in keepers)})
+        for owner, step, base in self._db.rows(SUBTASK_SQL["fan_outs"], attempts=with_owners):
+            if base is None:
+                continue
+            ran = {one.attempt for one in self.of(owner, step) if one.state is State.COMPLETED} - {owner}
+            those = keepers.get((owner, step), set()) | ({owner} & set(attempts))
+            found |= {(attempt, step, source, True) for attempt in those for source in ran}
+        return sorted(found)
 
     def mark_partial(self, attempts: Sequence[int]) -> None:
         """Mark attempts that continue with a part of a fan-out."""

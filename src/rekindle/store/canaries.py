@@ -15,6 +15,7 @@ from rekindle.domain.batches.canaries import Canary, CanaryChoice, CanaryGroup, 
 from rekindle.domain.errors import PlanOutdated
 from rekindle.domain.rerun.request import How
 from rekindle.domain.texts.display import list_names
+from rekindle.journal.encoding import json_reader
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SQL = load("canaries")
 
-_HOW = msgspec.json.Decoder(How)
+_HOW = json_reader(How)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -65,7 +66,7 @@ class Canaries:
     def waiting(self, group: int) -> tuple[list[int], How]:
         """Return the waiting jobs of a group, and how to rerun them."""
         jobs = [row[0] for row in self._db.rows(SQL["waiting"], canary_group=group)]
-        return jobs, _HOW.decode(self._db.value(SQL["how"], canary_group=group))
+        return jobs, _HOW(self._db.value(SQL["how"], canary_group=group))
 
     def decide(self, group: int, outcome: GroupOutcome, why: str, released: int | None, now: float) -> None:
         """Record the outcome of a group; `released` is the rerun of the waiting jobs, if any."""

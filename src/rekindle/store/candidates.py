@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,7 @@ SQL = load("candidates")
 ATTEMPTS = load("attempts")
 
 
-class AttemptTimes(NamedTuple):
+class AttemptTimes(msgspec.Struct, frozen=True, gc=False):
     """An attempt, with the last of the times when it was queued, started and ended."""
 
     id: int

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SQL = load("fingerprints")
 STALENESS_SQL = load("staleness")
 
+_NO_CODE: Mapping[int, str] = {}
+
 _WILD = re.compile(r"[!%_]")
 
 _NEEDED = json_reader(dict[int, int])
@@ -44,8 +46,11 @@ class Fingerprints:
         """Record, by attempt, the live attempts of the jobs that it needs, by job, as its claim found them."""
         self._put("needed", needed)
 
-    def put_files(self, prints: Mapping[int, FileFingerprints]) -> None:
-        """Record, by attempt, the fingerprints that its worker took."""
+    def put_files(self, prints: Mapping[int, FileFingerprints], code: Mapping[int, str] = _NO_CODE) -> None:
+        """Record, by attempt, the fingerprints that its worker took, and for one that has not ended, the digest of its
+        code."""
+        if code:
+            self._db.change_each(SQL["put_code"], [(digest, attempt) for attempt, digest in code.items()])
         encode = self._db.paths.encode
         self._put("files", {attempt: with_prints(one, encode) for attempt, one in prints.items()})
 

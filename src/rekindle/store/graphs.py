@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
 from rekindle.store.queries import as_set, load
 from rekindle.store.rows import STATES
 
 if TYPE_CHECKING:
-    from rekindle.domain.states import State
     from rekindle.store.database import Database
 
 SQL = load("graphs")
 
 
-class TemplateCount(NamedTuple):
+class TemplateCount(msgspec.Struct, frozen=True, gc=False):
     """The jobs of a template in one state."""
 
     template: int
@@ -26,7 +28,7 @@ class TemplateCount(NamedTuple):
     first: int  # the first job
 
 
-class ShownJob(NamedTuple):
+class ShownJob(msgspec.Struct, frozen=True, gc=False):
     """A job that is shown by itself."""
 
     id: int
@@ -36,7 +38,7 @@ class ShownJob(NamedTuple):
     held: str | None
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One shown job, or with None the jobs of a template that are not shown."""
 
     template: int

@@ -30,7 +30,7 @@ from rekindle.store.derived import misclassified
 from rekindle.store.queries import load
 from rekindle.store.revisions import read_delta
 from rekindle.store.rows import STATES
-from rekindle.store.schema import migrations
+from rekindle.store.schema import make_tables
 from rekindle.store.sqlite_connection import DAMAGE_HINT
 
 SQL = load("damage")
@@ -132,11 +132,10 @@ _Column = tuple[str, str, bool, bool, Check | None]
 
 @cache
 def table_columns() -> dict[str, list[_Column]]:
-    """Return the columns of each table as the migrations make them: those of a damaged store may differ."""
+    """Return the columns of each table as a new store has them: those of a damaged store may differ."""
     found: dict[str, list[_Column]] = {}
     with closing(sqlite3.connect(":memory:")) as new:
-        for step in migrations():
-            new.executescript(step.text)
+        make_tables(new)
         for (table,) in new.execute(SQL["tables"].text).fetchall():
             rows = new.execute(SQL["columns"].text.replace("{table}", table)).fetchall()
             found[table] = [

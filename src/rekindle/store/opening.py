@@ -29,7 +29,7 @@ from rekindle.journal.processes import host_name
 from rekindle.store.archive import Store
 from rekindle.store.database import LOCK_TIMEOUT, UNREADABLE
 from rekindle.store.queries import load
-from rekindle.store.schema import APPLICATION, migrate, migrations, newest_version
+from rekindle.store.schema import APPLICATION, make_tables, migrate, migrations, newest_version
 from rekindle.store.sqlite_connection import DAMAGE_HINT, FILE, cannot_open, connect, is_disk_full, translate
 from rekindle.store.sqlite_driver import SqliteDriver
 from rekindle.store.stored_paths import StoredPaths
@@ -41,9 +41,10 @@ HOST_FILE = "host"
 PROJECT_STORE = ".rekindle"
 """The store's folder in the folder of a project."""
 
-NETWORKED = lazy_regex(
-    r"nfs4?|cifs|smb3|smbfs|ncpfs|afs|ceph|coda|lustre|gpfs|beegfs|panfs|pvfs2|orangefs|gfs2?|ocfs2"
-    r"|fuse\.(sshfs|glusterfs|ceph|beegfs|s3fs|gcsfuse|rclone)"
+NETWORKED = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "coda", "lustre", "gpfs", "beegfs", "panfs"}
+    | {"pvfs2", "orangefs", "gfs", "gfs2", "ocfs2"}
+    | {f"fuse.{name}" for name in ("sshfs", "glusterfs", "ceph", "beegfs", "s3fs", "gcsfuse", "rclone")}
 )
 """File systems that several hosts share: SQLite's locks and shared memory do not work between hosts."""
 
@@ -184,7 +185,7 @@ def refuse_network(folder: Path, mounts: str | None = None) -> None:
         except OSError:
             return
     kind = file_system(folder.resolve(), mounts)
-    if kind is not None and NETWORKED.fullmatch(kind):
+    if kind in NETWORKED:
         raise StoreUnavailable(
             f"{folder} is on a network file system ({kind}), where a store would not survive two hosts",
             hint="name a folder on a local disk: --store FOLDER, or $REKINDLE_STORE",
@@ -408,7 +409,7 @@ def _write_new(folder: Path, spool: Path | None) -> None:
             connection = connect(draft)
             try:
                 connection.execute(SQL["journal"].text)
-                migrate(connection, migrations(), StoredPaths(str(folder)))
+                make_tables(connection)
                 properties = {"identity": str(uuid4())} | ({} if spool is None else {"spool": str(spool)})
                 for key, value in properties.items():
                     connection.execute(SQL["write_meta"].text, {"key": key, "value": value})

@@ -29,10 +29,10 @@ FOLDER = Path(__file__).parent / "sql"
 _SET = re.compile(r"@([a-z_][a-z_0-9]*)")
 _NOT_IN_SET = lazy_regex(r"NOT IN @([a-z_][a-z_0-9]*)")
 _IN_SET = lazy_regex(r"IN @([a-z_][a-z_0-9]*)")
-_ROW = lazy_regex(r"(distinct )?row:")
+_ROW = ("row:", "distinct row:")
 _PART = re.compile(r"\{([a-z_]+)\}")
 _NUMBERED = lazy_regex(r"\$([0-9]+)")
-_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
+_PARAMETER = lazy_regex(r"(?<!:):([a-z_][a-z_0-9]*)")
 
 INTEGER_LIMIT = 2**63
 """Integers in a database are at least -INTEGER_LIMIT and below it."""
@@ -85,9 +85,7 @@ class Queries(Mapping[str, Query]):
 
     @cached_property
     def _blocks(self) -> dict[str, str]:
-        found = _blocks(FOLDER / f"{self._file}.sql")
-        overlay = FOLDER / "sqlite" / f"{self._file}.sql"
-        others = _blocks(overlay) if overlay.exists() else {}
+        found, others = _blocks(f"{FOLDER}/{self._file}.sql"), _overlay("sqlite", self._file)
         if twice := found.keys() & others.keys():
             raise ValueError(f"{self._file}.sql has two blocks {min(twice)}")
         return found | others
@@ -95,8 +93,7 @@ class Queries(Mapping[str, Query]):
     @cached_property
     def _differ(self) -> dict[str, str]:
         """The blocks for PostgreSQL of those that differ."""
-        overlay = FOLDER / "postgres" / f"{self._file}.sql"
-        return _blocks(overlay) if overlay.exists() else {}
+        return _overlay("postgres", self._file)
 
     def __getitem__(self, name: str) -> Query:
         query = self._parsed.get(name)
@@ -125,7 +122,7 @@ class Queries(Mapping[str, Query]):
     def _parse(self, block: str, *, postgres: bool = False) -> Query:
         name, *lines = block.splitlines()
         remarks = [line[2:].strip() for line in lines if line.startswith("--")]
-        listed = next((remark for remark in remarks if _ROW.match(remark)), "")
+        listed = next((remark for remark in remarks if remark.startswith(_ROW)), "")
         row = listed.partition(":")[2]
         about = " ".join(remark for remark in remarks if remark != listed)
         text = "\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";")
@@ -143,13 +140,23 @@ def load(file: str) -> Queries:
     return Queries(file)
 
 
-def _blocks(path: Path) -> dict[str, str]:
+def _overlay(database: str, file: str) -> dict[str, str]:
+    """Return the blocks of a file that are for one database."""
+    try:
+        return _blocks(f"{FOLDER}/{database}/{file}.sql")
+    except FileNotFoundError:
+        return {}
+
+
+def _blocks(path: str) -> dict[str, str]:
     """Return the blocks of a file, not parsed, by name."""
     found: dict[str, str] = {}
-    for block in path.read_text(encoding="utf-8").split("-- name: ")[1:]:
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    for block in text.split("-- name: ")[1:]:
         name = block.partition("\n")[0].strip()
         if name in found:
-            raise ValueError(f"{path.name} has two blocks {name}")
+            raise ValueError(f"{path.rpartition('/')[2]} has two blocks {name}")
         found[name] = block
     return found
 

@@ -78,7 +78,7 @@ class Queue:
         """Return the first `limit` ready jobs of each resource class, or of one: highest priority first, then by id.
 
         Jobs that are held, delayed, avoid `host`, have a reuse candidate, or wait for an archived attempt to end (see
-        `blocking_attempts`) are left out, and so are those of archived and `stopped` workflows and of `skipped`
+        `Attempts.blocking`) are left out, and so are those of archived and `stopped` workflows and of `skipped`
         templates; with `only`, so are jobs that do not match it.
         """
         values = {
@@ -268,15 +268,6 @@ class Queue:
         if workflow is None:
             return int(self._db.value(SQL["count_archived_active"]))
         return int(self._db.value(SQL["count_archived_active_of_one"], workflow=workflow))
-
-    def blocking_attempts(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
-        """Return, for those of these jobs (None: of all) that are READY and must not start yet, the archived attempts
-        that have not ended: the job's own, and those of descendants reached through jobs that are not done."""
-        found: dict[int, list[int]] = {}
-        wanted = None if jobs is None else as_set(jobs)
-        for job, attempt in self._db.rows(SQL["blocking_attempts"], jobs=wanted):
-            found.setdefault(job, []).append(attempt)
-        return found
 
     def clear_due_delays(self, now: float) -> None:
         """End the delays that are over by `now`."""

@@ -10,7 +10,8 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -30,7 +31,7 @@ from rekindle.domain.expansion import job_texts
 from rekindle.domain.overrides import AppliedOverrides, decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
-from rekindle.journal.encoding import from_json, to_json
+from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.derived import derive_states, reclassify
 from rekindle.store.predicates import workflow_scope
 from rekindle.store.queries import Row, ValueSet, as_set, load
@@ -79,15 +80,16 @@ class RevisionDelta(msgspec.Struct, array_like=True):
     lost: list[Edge]
 
 
-_DELTA = msgspec.json.Decoder(RevisionDelta)
+_DELTA = json_reader(RevisionDelta)
 
 
 def read_delta(earlier: bytes) -> RevisionDelta:
     """Decode how jobs and edges were before a revision. Raise ValueError if the column is damaged."""
     try:
-        return _DELTA.decode(zlib.decompress(earlier))
+        delta: RevisionDelta = _DELTA(zlib.decompress(earlier))
     except zlib.error as error:
         raise ValueError(str(error)) from error
+    return delta
 
 
 def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutline:
@@ -170,7 +172,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     ids = matched.ids
     edges = _moved_edges(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
     others = as_set(edges.children - matched.rows.keys())
-    rows = matched.rows | {row.id: row for row in map(_StoredJob._make, _some_submitted(database, others))}
+    rows = matched.rows | {row.id: row for row in starmap(_StoredJob, _some_submitted(database, others))}
     database.change_each(SUBMIT_SQL["insert_job"], matched.new)
     database.change_each(SUBMIT_SQL["keep_binding"], matched.rebound)
     database.change_each(SUBMIT_SQL["redefine_job"], matched.redefined)
@@ -273,7 +275,7 @@ def _revised_jobs(
     return tuple(found)
 
 
-class _StoredJob(NamedTuple):
+class _StoredJob(msgspec.Struct, frozen=True, gc=False):
     """A job before the revision: the columns of `submitted_columns`."""
 
     id: int
@@ -321,7 +323,7 @@ def _match(database: Database, workflow: int, definition: Definition, templates:
     for found, job in pair_by_name(stored, defined):
         if job is None:
             assert found is not None
-            row = _StoredJob._make(found)
+            row = _StoredJob(*found)
             if not row.retired:
                 matched.gone.append(row.id)
                 matched.rows[row.id] = row
@@ -337,7 +339,7 @@ def _match(database: Database, workflow: int, definition: Definition, templates:
             continue
         matched.ids[position] = found[0]
         if found[2] != now.id or found[3] != binding or found[4]:
-            _redefine(database, matched, fields, _StoredJob._make(found), position, now, binding)
+            _redefine(database, matched, fields, _StoredJob(*found), position, now, binding)
     matched.gone.sort()
     return matched
 

@@ -44,18 +44,18 @@ def _positions(columns: str, *names: str) -> Any:
     return itemgetter(*map(column_names(columns).index, names))
 
 
-_job_fields = _getter(JOB_COLUMNS, Job._fields, next="next_attempt")
+_job_fields = _getter(JOB_COLUMNS, Job.__struct_fields__, next="next_attempt")
 
-_attempt_fields = _getter(ATTEMPT_COLUMNS, Attempt._fields, signature="digest")
+_attempt_fields = _getter(ATTEMPT_COLUMNS, Attempt.__struct_fields__, signature="digest")
 _attempt_failure = _positions(ATTEMPT_COLUMNS, "error_type", "error_message", "error_traceback", "error_stderr")
 _attempt_verdict = _positions(ATTEMPT_COLUMNS, "verdict", "verdict_message")
 _NO_FAILURE = (None, None, None, None)
 _A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_SHARED, _A_LEFT = (
-    Attempt._fields.index(name)
+    Attempt.__struct_fields__.index(name)
     for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared", "left_running")
 )
 _J_STATE, _J_CANCELED, _J_RETIRED, _J_NEXT = (
-    Job._fields.index(name) for name in ("state", "canceled", "retired", "next")
+    Job.__struct_fields__.index(name) for name in ("state", "canceled", "retired", "next")
 )
 
 _STEP_FIELDS = ("position", "name", "state", "cause", "exit_code", "signal", "started", "ended", "result", "kept_from")
@@ -68,7 +68,7 @@ def job_of(row: Row, paths: StoredPaths) -> Job:
     values[_J_STATE] = STATES[values[_J_STATE]]
     values[_J_CANCELED], values[_J_RETIRED] = values[_J_CANCELED] != 0, values[_J_RETIRED] != 0
     values[_J_NEXT] = next_attempt_of(values[_J_NEXT], paths)
-    return Job._make(values)
+    return Job(*values)
 
 
 def step_of(row: Row) -> StepOutcome:
@@ -111,7 +111,7 @@ def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) 
     values[_A_STEPS] = tuple(steps)
     if values[_A_LEFT] is not None:
         values[_A_LEFT] = _LEFT_RUNNING(values[_A_LEFT])
-    return Attempt._make(values)
+    return Attempt(*values)
 
 
 def claim_row(attempt: NewAttempt, runner: int, folder: str, now: float) -> Row:

@@ -1,4 +1,4 @@
-"""The numbered migrations, and the stamp that identifies a store's file."""
+"""The tables of a new store, the numbered migrations of older ones, and the stamp that identifies a store's file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "migrations"
 
+TABLES = Path(__file__).with_name("tables.sql")
+"""The tables that all migrations of SQLite lead to, with the stamp of the newest."""
+
 Dialect = Literal["sqlite", "postgres"]
 
 APPLICATION = 0x524B4E44
@@ -33,6 +36,13 @@ class Migration(msgspec.Struct, frozen=True):
     number: int
     name: str
     text: str
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new store in one transaction, without the comments of the script: every connection reads
+    the tables' text, and SQLite cannot drop a column after a comment with a comma. Raise sqlite3.Error."""
+    text = re.sub(" *--.*", "", TABLES.read_text(encoding="utf-8"))
+    connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nCOMMIT;")
 
 
 @cache

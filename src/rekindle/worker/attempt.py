@@ -17,7 +17,7 @@ from rekindle.domain.models import StepOutcome
 from rekindle.domain.states import Cause, State
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.processes import children_of
-from rekindle.journal.records import Ended, StepEnded, StepStarted
+from rekindle.journal.records import Depended, Ended, StepEnded, StepStarted
 from rekindle.worker.attempt_environment import AttemptEnvironment, remove_inputs_file, set_inputs
 from rekindle.worker.attempt_folders import apply_action
 from rekindle.worker.call_steps import CallStep
@@ -359,9 +359,17 @@ class Attempt:
         self._resources.reporter.add(started_record(self.assignment))
         self._start_recorded = True
 
+    def _record_dependencies(self) -> None:
+        """Record what the attempt has depended on so far, for a later one that keeps subtasks of a fan-out."""
+        prints = None if self._fingerprint is None else self._fingerprint.so_far()
+        if prints is not None or self._code is not None:
+            record = Depended(self.assignment.attempt, self.assignment.token, prints, self._code)
+            self._resources.reporter.add(record)
+
     def _activity_of_step(self) -> Activity:
         resources, step = self._resources, self._template.steps[self._position]
         if step.each is not None:
+            self._record_dependencies()
             results = {name: values["result"] for name, values in self._env.scope["steps"].items()}
             assignment = msgspec.structs.replace(self.assignment, kept=results)
             earlier = self._fan_outs.get(self._position) if self._position == self.assignment.start_step else None

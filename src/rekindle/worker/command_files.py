@@ -24,8 +24,8 @@ _MAX_NAMED = 1_000  # files of a pattern that are recorded by name
 
 
 class LocatedFiles(NamedTuple):
-    """The files that an attempt's commands name, and the paths of those that kept steps have used. `again` locates the
-    files later: words that named nothing before may name files that the attempt has made."""
+    """The files that an attempt's commands name, and the paths of those that only kept steps have used. `again` locates
+    the files later: words that named nothing before may name files that the attempt has made."""
 
     files: tuple[LocatedFile, ...] = ()
     kept: frozenset[str] = frozenset()
@@ -43,7 +43,7 @@ class CommandFiles:
         self._reader, self._located, self._outputs = reader, located, outputs
         self._before: dict[
             str, tuple[FileContent, TreeStat | None]
-        ] = {}  # by path, the content at the start and the stat (None: used by kept steps, or a pattern)
+        ] = {}  # by path, the content at the start and the stat (None: used by kept steps only, or a pattern)
         self._matched: dict[str, Mapping[str, TreeStat]] = {}  # by location of a pattern: its files' stat
         self._left: dict[str, FileContent] = {}  # by path, the files that the attempt has written
 
@@ -153,12 +153,14 @@ def locate_command_files(
     found = again()
     if not (start and found):
         return LocatedFiles(found, again=again)
-    kept = locate_files(
-        files_in_commands(template.steps[:start], env.scope, environment, items, search),
-        env.directory,
-        template.directory,
+    kept, own = (
+        {one.path for one in locate_files(those, env.directory, template.directory)}
+        for those in (
+            files_in_commands(steps, env.scope, environment, items, search)
+            for steps in (template.steps[:start], template.steps[start:])
+        )
     )
-    return LocatedFiles(found, frozenset(one.path for one in kept), again)
+    return LocatedFiles(found, frozenset(kept - own), again)
 
 
 def without_many(one: FileContent) -> FileContent:

@@ -239,12 +239,15 @@ class Fingerprint:
 
     def complete(self, record: records.Ended) -> records.Ended:
         """Return the attempt's end with the fingerprint, including the inputs that changed while it ran."""
+        return msgspec.structs.replace(record, prints=self.so_far(), seen=_largest(self._reader.fresh()))
+
+    def so_far(self) -> FileFingerprints:
+        """Return the fingerprint of what the attempt has read and written until now."""
         made = {
             step: one.made(self._earlier_prints.made.get(step, {})) for step, one in self._fan_outs.items() if one.taken
         }
         inputs = (*map(without_many, self._inputs), *self._named.recorded())
-        prints = FileFingerprints(inputs, self._outputs, self._outer_variables, self._unstable(), made, self._folders)
-        return msgspec.structs.replace(record, prints=prints, seen=_largest(self._reader.fresh()))
+        return FileFingerprints(inputs, self._outputs, self._outer_variables, self._unstable(), made, self._folders)
 
     def _unstable(self) -> tuple[str, ...]:
         """Return the inputs that changed meanwhile, or that differ from those of kept steps. Files that the attempt

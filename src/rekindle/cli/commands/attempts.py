@@ -12,8 +12,8 @@ from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import JsonForm, json_option, json_rows_options
 from rekindle.cli.output import attempt_tables, json_output, terminal
 from rekindle.cli.output.attempt_tables import FIRST_SUBTASKS, subtasks_table
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.output.pages import limit_options, page_options, print_page_note, print_table
-from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import opened

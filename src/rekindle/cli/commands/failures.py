@@ -11,8 +11,8 @@ import click
 
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.output import attempt_tables, json_output, terminal
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.output.pages import page_options, print_page_note
-from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.runs import again_line
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.selection_options import selection_options

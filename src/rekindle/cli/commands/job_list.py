@@ -10,8 +10,8 @@ import click
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import JsonForm, json_rows_options
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.output.pages import page_options, print_page_note, print_table
-from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import opened

@@ -6,7 +6,7 @@ import click
 
 from rekindle.cli.options import json_option
 from rekindle.cli.output import attempt_tables, json_output, terminal
-from rekindle.cli.output.progress import reading_progress
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.sessions import opened
 from rekindle.domain.selection import Selection
 from rekindle.engine.queries import selections

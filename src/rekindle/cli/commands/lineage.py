@@ -12,7 +12,7 @@ import click
 
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
-from rekindle.cli.output.progress import reading_progress
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.sessions import reconciled
 from rekindle.presentation import job_documents, reasons, words
 from rekindle.streams import terminal_columns

@@ -13,7 +13,7 @@ import click
 
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
-from rekindle.cli.output.progress import reading_progress
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import Refused, UsageError

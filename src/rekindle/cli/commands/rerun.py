@@ -18,8 +18,8 @@ from rekindle.cli.options import (
     revise_option,
     then_work_options,
 )
+from rekindle.cli.output.file_progress import reading_progress, saving_progress
 from rekindle.cli.output.plans import confirm, draw_plan, draw_section, finish_applied, plan_index, print_nothing
-from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.workflow_notes import note_spec_changes
 from rekindle.cli.rerun_options import FanOutFlags, fan_out_options, how_options
 from rekindle.cli.selection_options import required_selection, selection_options

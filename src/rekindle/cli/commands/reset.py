@@ -8,6 +8,7 @@ import click
 
 from rekindle.cli.options import check_text, json_option, plan_options
 from rekindle.cli.output import json_output
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.output.plans import (
     FIRST,
     confirm,
@@ -17,7 +18,6 @@ from rekindle.cli.output.plans import (
     plan_index,
     print_nothing,
 )
-from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.workflow_notes import note_other_folders
 from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import reconciled

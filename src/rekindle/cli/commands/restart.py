@@ -9,8 +9,8 @@ import click
 
 from rekindle.cli.options import check_then_work, json_option, no_reuse_option, plan_options, then_work_options
 from rekindle.cli.output import json_output
+from rekindle.cli.output.file_progress import reading_progress, saving_progress
 from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, plan_index
-from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.runs import work_with_summary
 from rekindle.cli.output.workflow_notes import note_spec_changes
 from rekindle.cli.sessions import reconciled

@@ -23,8 +23,8 @@ from rekindle.cli.options import (
 )
 from rekindle.cli.output import json_output
 from rekindle.cli.output.busy import busy, storing_progress
+from rekindle.cli.output.file_progress import reading_progress, saving_progress
 from rekindle.cli.output.plans import Names, draw_plan, draw_refused, plan_index
-from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.revisions import draw_preview
 from rekindle.cli.output.runs import (
     again_line,

@@ -9,8 +9,8 @@ import click
 
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output.file_progress import reading_progress
 from rekindle.cli.output.pages import limit_options, print_page_note
-from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.workflow_notes import note_spec_changes
 from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import reconciled

@@ -1,20 +1,19 @@
-"""Progress on stderr: of a run, of reading files, of saving outputs."""
+"""The progress of a run on stderr."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import click
+import msgspec
 
 from rekindle.cli.output import terminal
 from rekindle.domain.states import State
-from rekindle.domain.texts.quantities import format_size
 from rekindle.presentation import words
 from rekindle.streams import terminal_columns
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from rekindle.domain.pace import Pace
     from rekindle.engine.results import Progress
-    from rekindle.engine.staleness.contents import ReadProgress
 
 LINE_SECONDS = 10.0
 FAILURE_SECONDS = 1.0
@@ -32,7 +30,7 @@ MOST_KINDS = 5
 """Kinds of failure that are printed at once."""
 
 
-class FailureKind(NamedTuple):
+class FailureKind(msgspec.Struct, frozen=True):
     """A kind of failure: the name of the job that failed last, its error, and the number of jobs."""
 
     name: str
@@ -315,49 +313,3 @@ def _size(stream: TextIO) -> tuple[int, int]:
         columns, lines = 0, 0
     fixed = os.environ.get("COLUMNS", "")
     return (int(fixed) if fixed.isdecimal() else columns) or 80, lines or 24
-
-
-_READING_SHOWN_AFTER = 0.5
-_SHOWN_EVERY = 0.2
-_CLEAR = "\r\x1b[K"
-
-
-@contextmanager
-def reading_progress() -> Iterator[ReadProgress | None]:
-    """Yield a callback that shows how many files are left to read; the line is cleared at the end. Without a terminal
-    on stderr the callback is None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    shown, began = 0.0, time.monotonic()
-
-    def show(read: int, left: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - began > _READING_SHOWN_AFTER and now - shown > _SHOWN_EVERY:
-            shown = now
-            text = f"reading files: {format_size(read)} read, {words.plural(left, 'file')} left"
-            click.echo(_CLEAR + text, err=True, nl=False)
-
-    try:
-        yield show
-    finally:
-        if shown:
-            click.echo(_CLEAR, err=True, nl=False)
-
-
-def saving_progress() -> Callable[[int, int], None] | None:
-    """Return a callback that shows on stderr how many bytes of outputs are saved; None if stderr is no terminal."""
-    if not sys.stderr.isatty():
-        return None
-    shown = 0.0
-
-    def show(done: int, whole: int) -> None:
-        nonlocal shown
-        over = done >= whole
-        if time.monotonic() - shown > _SHOWN_EVERY or (over and shown):
-            shown = time.monotonic()
-            text = f"\rsaving outputs: {format_size(done)} of {format_size(whole)}"
-            click.echo(text + ("\n" if over else ""), err=True, nl=False)
-
-    return show

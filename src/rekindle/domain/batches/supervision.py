@@ -9,7 +9,7 @@ import enum
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -183,7 +183,7 @@ class Supervision(msgspec.Struct, frozen=True):
     ended: float | None = None  # the end has been reported
 
 
-class BatchJob(NamedTuple):
+class BatchJob(msgspec.Struct, frozen=True, gc=False):
     """A job of a batch, with the outcome of its live attempt."""
 
     id: int

@@ -151,6 +151,7 @@ class MeasuredAttempt(msgspec.Struct, frozen=True):
     pinned_to: int | None  # the attempt whose definition the job's next one uses; None: the latest
     overrides_now: str | None = None  # JSON text: the job's overrides for its next attempt
     made_in: int = 0  # the attempt's workflow: another one if the attempt may complete the job
+    builds_on: int | None = None  # the attempt whose steps or subtasks it keeps
 
 
 class NeededJob(msgspec.Struct, frozen=True):

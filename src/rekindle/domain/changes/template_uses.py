@@ -94,6 +94,11 @@ def step_texts(step: Step) -> tuple[str, ...]:
     return tuple(_texts(step))
 
 
+def names_used(steps: Sequence[Step], scope: str) -> frozenset[str]:
+    """Return the names that the texts of steps take from a scope, such as `inputs`; an invalid text takes none."""
+    return frozenset(name for step in steps for text in _texts(step) for name in _names(text, scope))
+
+
 def _texts(step: Step) -> Iterator[str]:
     yield from _texts_within((step.run, step.args))
     if step.each is not None:
@@ -112,8 +117,12 @@ def _texts_within(value: Any) -> Iterator[str]:
 
 
 def _variables(text: str) -> list[str]:
+    return _names(text, "env")
+
+
+def _names(text: str, scope: str) -> list[str]:
     try:
         found = find_references(text)
     except UnknownWord:
         return []
-    return [one.path[0] for one in found if one.scope == "env"]
+    return [one.path[0] for one in found if one.scope == scope]

@@ -63,8 +63,6 @@ _SYSTEM = ("/bin/", "/usr/", "/sbin/")
 _WORDS_OF_CODE = lazy_regex(r"[\w./-]+")
 _ASSIGNMENT = lazy_regex(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
 _NUMBER = lazy_regex(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
-_MOST_PATH = 4096  # characters of a path, with the end
-_MOST_NAME = 255  # characters of a name in a path
 _MOST_WORDS = 50_000  # words of a text; the rest is ignored
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh", "rbash", "busybox"})
@@ -465,9 +463,9 @@ class _Finder:
 
 
 def _may_be_path(word: str) -> bool:
-    """Return whether a system can have a file of this name: the path, and each name in it, are short enough. A line
-    break is possible in a name, but is the mark of a text."""
-    return len(word) < _MOST_PATH and "\n" not in word and max(map(len, word.split("/"))) <= _MOST_NAME
+    """Return whether Linux can have a file of this name: a path has less than 4,096 characters, a name at most 255. A
+    line break is possible in a name, but is the mark of a text."""
+    return len(word) < 4096 and "\n" not in word and max(map(len, word.split("/"))) <= 255
 
 
 def _parts(word: str) -> Iterator[str]:

@@ -63,7 +63,7 @@ def check_slurm(place: Installation) -> Finding:
         folder = folder_of(place.location) if "://" not in place.location else place.folder
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
         kind = file_system(folder.resolve(), mounts) or "unknown"
-        if NETWORKED.fullmatch(kind) is None:
+        if kind not in NETWORKED:
             text = f"{answers}; its nodes may not see {folder}, which is on a local file system ({kind})"
             return Finding(Status.WARNING, text, f"srun ls -d {folder}")
     return ok(f"{answers}; {len(nodes)} node{'' if len(nodes) == 1 else 's'}")

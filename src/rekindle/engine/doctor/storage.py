@@ -96,7 +96,7 @@ def check_file_system(place: Installation) -> Finding:
     on_server = place.location is not None and is_in_postgres(place.location)
     folder = place.folder if place.location is None or on_server else rows_folder(place.location)
     kind = file_system(folder.resolve(), mounts) or "unknown"
-    if NETWORKED.fullmatch(kind) is None:
+    if kind not in NETWORKED:
         return ok(f"{folder} is on a local file system ({kind})")
     if on_server:
         return ok(f"{folder} is on {kind}; rows are on the server")

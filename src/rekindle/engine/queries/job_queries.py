@@ -67,7 +67,7 @@ def jobs_in(archive: Snapshot, ids: Sequence[int]) -> list[JobRow]:
     live = archive.jobs.live(ids)
     names = {workflow.id: workflow.name for workflow in archive.workflows.of_jobs(ids)}
     resources = archive.jobs.resources({job.resource_class for job in rows})
-    partial, awaited = archive.subtasks.partial(ids), archive.queue.blocking_attempts(ids)
+    partial, awaited = archive.subtasks.partial(ids), archive.attempts.blocking(ids)
     return [
         JobRow(
             job,

@@ -79,13 +79,13 @@ def alike_jobs(
     `select`."""
     chosen = selections.resolve_selection(session, selection, progress)
     with session.store.read() as archive:
-        single = archive.subtasks.partial(None) | archive.queue.blocking_attempts(None).keys()
+        single = archive.subtasks.partial(None) | archive.attempts.blocking(None).keys()
         blocks = archive.job_pages.rows(chosen, page.limit, page.offset)
         yield AlikeJobs(blocks, single, partial(jobs_in, archive))
 
 
 def _job_rows(archive: Snapshot, found: Iterator[tuple[str, Job, Attempt | None]]) -> Iterator[JobRow]:
-    partly, awaited = archive.subtasks.partial(None), archive.queue.blocking_attempts(None)
+    partly, awaited = archive.subtasks.partial(None), archive.attempts.blocking(None)
     resources = archive.jobs.resources({})
     for workflow, job, live in found:
         takes = resources.get(job.resource_class)

@@ -109,7 +109,7 @@ class _WaitQuery:
             if flow is not None:
                 self._flows[number] = flow
         self._live = archive.jobs.live(ids)
-        self._awaited = archive.queue.blocking_attempts(ids)
+        self._awaited = archive.attempts.blocking(ids)
         awaited = {one for attempts in self._awaited.values() for one in attempts}
         candidates = {job.next.reuse_candidate for job in self._jobs if job.next.reuse_candidate is not None}
         self._attempts = {one.id: one for one in archive.attempts.by_id(awaited | candidates)}

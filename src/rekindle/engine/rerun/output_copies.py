@@ -12,7 +12,7 @@ import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 from blake3 import blake3
@@ -290,7 +290,7 @@ def _draft(name: str) -> str:
     return f".rekindle-undo-{blake3(os.fsencode(name)).hexdigest()[:16]}"
 
 
-class _Problem(NamedTuple):
+class _Problem(msgspec.Struct, frozen=True):
     """Why a saved file cannot be restored."""
 
     path: str

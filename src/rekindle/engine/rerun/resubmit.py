@@ -18,6 +18,7 @@ from rekindle.domain.changes.revisions import diff_outlines
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, ReuseSource, Workflow
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.restart_choice import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
@@ -61,6 +62,7 @@ from rekindle.engine.submit.submit import submit, with_source_digest
 from rekindle.store.archive import Snapshot, Transaction
 
 if TYPE_CHECKING:
+    from rekindle.domain.changes.staleness import Assessment
     from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
@@ -350,7 +352,8 @@ def plan_update(
 
 
 class _EndedJobs(msgspec.Struct, frozen=True):
-    """The ended jobs of a workflow that did not complete or are stale, by id, and what was found of all of them."""
+    """The ended jobs of a workflow that did not complete or are stale, and stale ones that wait to resume an
+    interrupted attempt, by id; and what was found of all of them."""
 
     jobs: Sequence[Job]
     interrupted: Sequence[int]
@@ -360,13 +363,26 @@ class _EndedJobs(msgspec.Struct, frozen=True):
 def _ended_jobs(session: Session, workflow: Workflow, progress: ReadProgress | None) -> _EndedJobs:
     found = assess_workflow(session, workflow.id, progress)
     with session.store.read() as archive:
+        recovering = archive.attempts.recovering(workflow.id)
+        measured = measure_attempts(archive, recovering, os.environ) if recovering else None
+    if measured is not None:
+        found.stale |= _stale_or_unrecorded(assess_measures(session, measured, progress))
+    with session.store.read() as archive:
         return _ended_in(archive, workflow, found)
+
+
+def _stale_or_unrecorded(recovering: Mapping[int, Assessment]) -> dict[int, tuple[Reason, ...]]:
+    """Return the jobs that must not resume an interrupted attempt, and why: what it has left may differ now."""
+    unknown = (Reason(ReasonKind.UNKNOWN),)
+    return {job: one.reasons or unknown for job, one in recovering.items() if one.reasons or not one.recorded}
 
 
 def _ended_in(archive: Snapshot, workflow: Workflow, found: WorkflowAssessment) -> _EndedJobs:
     ids = archive.jobs.select(Compare("state", Op.IN, [State.FAILED, State.CANCELED]), workflow.id)
     jobs = archive.jobs.get(sorted({*ids, *found.stale}))
-    return _EndedJobs([job for job in jobs if job.state in ENDED], archive.attempts.interrupted(workflow.id), found)
+    waiting = archive.attempts.recovering(workflow.id)
+    jobs = [job for job in jobs if job.state in ENDED or job.id in waiting]
+    return _EndedJobs(jobs, archive.attempts.interrupted(workflow.id), found)
 
 
 def _ended_after_revision(
@@ -382,14 +398,19 @@ def _ended_after_revision(
     some = some and not any(template.when == "finished" for template in definition.templates)
     before = assess_workflow(session, known.id, progress) if some else WorkflowAssessment()
 
+    recovering: dict[int, int] = {}
+
     def query(archive: Snapshot, submitted: SubmitResult) -> tuple[_EndedJobs, AttemptMeasures]:
+        recovering.clear()
         if some:
             moved = [] if submitted.plan is None else [job.id for job in submitted.plan.jobs]
             below = archive.jobs.children(moved).values()
             ids = sorted({*moved, *before.stale, *(job for some in below for job in some)})
         else:
             ids = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), known.id)
-        measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+        recovering.update(archive.attempts.recovering(known.id))
+        ids = sorted({*ids, *recovering})
+        measured = measure_attempts(archive, {**archive.staleness.live_ended(ids), **recovering}, os.environ)
         versions = archive.jobs.versions(ids)
         found = WorkflowAssessment(versions={job: version for job, (version, _) in versions.items()})
         found.unknown = sorted({*before.unknown} - {*ids})
@@ -397,8 +418,12 @@ def _ended_after_revision(
         return _ended_in(archive, known, found), measured
 
     seen, (ended, measured) = preview_revision(session, definition, query, revise=revise)
-    assessed = stale_among(assess_measures(session, measured, progress))
-    found = replace(ended.found, stale=dict(assessed.stale), unknown=sorted([*ended.found.unknown, *assessed.unknown]))
+    every = assess_measures(session, measured, progress)
+    again = _stale_or_unrecorded({job: one for job, one in every.items() if job in recovering})
+    assessed = stale_among({job: one for job, one in every.items() if job not in recovering})
+    found = replace(
+        ended.found, stale={**assessed.stale, **again}, unknown=sorted([*ended.found.unknown, *assessed.unknown])
+    )
     return seen, replace(ended, found=found)
 
 

@@ -26,6 +26,7 @@ from rekindle.journal.log import Damage, first_record, read_past_damage, records
 from rekindle.journal.records import (
     ALLOCATION,
     Closed,
+    Depended,
     Ended,
     FannedOut,
     Leaving,
@@ -190,7 +191,7 @@ class _SortedRecords(msgspec.Struct):
     starts: dict[int, tuple[JournalBatch, Started]] = msgspec.field(default_factory=dict)  # by attempt
     ends: dict[int, Ended] = msgspec.field(default_factory=dict)  # by attempt, with the process that ran it
     steps: list[StepEnded] = msgspec.field(default_factory=list)
-    fan_outs: list[FannedOut | Subtasks] = msgspec.field(default_factory=list)
+    fan_outs: list[FannedOut | Depended | Subtasks] = msgspec.field(default_factory=list)
     sources: list[RecordedCode] = msgspec.field(default_factory=list)
     returned: list[str] = msgspec.field(default_factory=list)  # tokens
 
@@ -203,7 +204,7 @@ class _SortedRecords(msgspec.Struct):
             self.starts.setdefault(record.attempt, (batch, record))
         elif isinstance(record, StepEnded):
             self.steps.append(record)
-        elif isinstance(record, FannedOut | Subtasks):
+        elif isinstance(record, FannedOut | Depended | Subtasks):
             self.fan_outs.append(record)
         elif isinstance(record, RecordedCode):
             self.sources.append(record)

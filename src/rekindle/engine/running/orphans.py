@@ -33,7 +33,7 @@ from rekindle.executors.elements import AdoptedElement
 from rekindle.journal.log import is_sealed, repair_end, seal_journal
 from rekindle.journal.paths import attempt_folder, clear_scratch, scratch_path
 from rekindle.journal.processes import host_name
-from rekindle.journal.records import Closed, Ended, Leaving, Record, Sealed
+from rekindle.journal.records import Closed, Depended, Ended, Leaving, Record, Sealed
 from rekindle.store.paths import with_partial, with_prints
 from rekindle.store.stored_paths import Convert, moved
 
@@ -128,6 +128,8 @@ class OrphanedWorker(msgspec.Struct):
 
 def _with_converted_paths(record: Record, convert: Convert) -> Record:
     """Return a record whose paths are those of the store's present folder."""
+    if isinstance(record, Depended) and record.prints is not None:
+        return msgspec.structs.replace(record, prints=with_prints(record.prints, convert))
     if not isinstance(record, Ended) or not (record.prints or record.seen or record.left):
         return record
     seen = tuple(replace(one, path=convert(one.path)) for one in record.seen)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.archive import Snapshot
 
-_RULES = 1
+_RULES = 2
 """Raised with each change of the code after which the same rows and files may lead to another answer."""
 
 _WRITTEN = 64

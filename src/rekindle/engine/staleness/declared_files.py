@@ -19,6 +19,7 @@ from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.engine.staleness.contents import EnvironmentLookup, FileContents, FileRequest, FunctionSet
 from rekindle.engine.staleness.definitions import DefinitionComparison
 from rekindle.engine.staleness.implicit_inputs import FanOutItems
+from rekindle.engine.staleness.kept_measures import KeptMeasure
 from rekindle.engine.staleness.removed_outputs import NO_PATHS
 
 
@@ -42,7 +43,18 @@ class AttemptMeasure(msgspec.Struct):
     patterns: Mapping[str, str] = msgspec.field(default_factory=dict)  # inputs that are patterns, if `paths` is set
     fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
     removed: frozenset[str] = NO_PATHS  # paths of temporary outputs that are not compared
+    kept: tuple[KeptMeasure, ...] = ()  # steps that it keeps of earlier attempts
     alike: int = 0  # measures of the same number differ in their subjects only; 0: in more
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its dependencies were recorded, and those of the steps that it keeps."""
+        return self.recorded and all(part.recorded for part in self.kept)
+
+    @property
+    def implicit_files(self) -> tuple[FileContent, ...]:
+        """All files that are compared because commands named them: those of kept steps too."""
+        return (*self.implicit, *(each for part in self.kept for each in part.implicit))
 
     @property
     def declares(self) -> bool:

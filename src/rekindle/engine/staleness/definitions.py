@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from rekindle.domain.actions import ParameterChange, effective_params
 from rekindle.domain.changes.fingerprints import ABSENT, ATTEMPTS_OWN, FileContent, MatchedFiles, MeasuredAttempt
+from rekindle.domain.changes.kept_steps import without_steps
 from rekindle.domain.changes.revisions import SpecValues, outdated_overrides
 from rekindle.domain.changes.staleness import FilledTemplate, definition_reasons
 from rekindle.domain.changes.template_uses import files_in_commands, functions_called
@@ -23,6 +24,7 @@ from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.texts.patterns import glob_location, is_glob
 from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.dynamic_actions import parameter_changes
+from rekindle.engine.staleness.kept_steps import NO_KEPT_STEPS, NOTHING_KEPT, KeptPart, KeptSteps
 from rekindle.files.dependencies import locate_files
 from rekindle.files.file_patterns import static_items
 from rekindle.journal.encoding import from_json
@@ -59,7 +61,16 @@ class DefinitionComparison(msgspec.Struct, frozen=True):
 class AttemptDefinitions:
     """Reads each template and parameter set once, and compares each distinct pair of definitions once."""
 
-    def __init__(self, archive: Snapshot, subjects: Sequence[MeasuredAttempt], accepted: AcceptedBases) -> None:
+    def __init__(
+        self,
+        archive: Snapshot,
+        subjects: Sequence[MeasuredAttempt],
+        accepted: AcceptedBases,
+        kept: Mapping[int, KeptSteps] = NOTHING_KEPT,
+    ) -> None:
+        """`accepted`: also of the attempts in which `kept` steps ran; these are by the attempt that keeps them."""
+        self._kept = kept
+        subjects = [*subjects, *(part.ran for one in kept.values() for part in one.parts)]
         pins = {one.pinned_to for one in subjects if one.pinned_to is not None and one.attempt != one.live}
         self._pinned = archive.staleness.origins(pins) if pins else {}
         self._workflows = {
@@ -95,7 +106,9 @@ class AttemptDefinitions:
     def shared_by(self, one: MeasuredAttempt) -> tuple[Any, ...] | None:
         """Return what the attempts have in common that share a comparison; None if this attempt shares none."""
         plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
-        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
+        if not plain or one.attempt in self._kept:
+            return None
+        if one.pinned_to is not None or one.binding != one.binding_now:
             return None
         then, now = (one.made_in, one.template, one.revision, one.overrides), (one.template_now, one.overrides_now)
         return (one.workflow, *then, *now)
@@ -131,19 +144,11 @@ class AttemptDefinitions:
 
     def named(self, one: MeasuredAttempt, made: DefinitionVersion, binding: str) -> tuple[FileContent, ...]:
         """Return the files that the commands of a job's next attempt name, without digests."""
-        body, modified = made.body, self.modified(one)
+        body = made.body
         project = self.directory(one.workflow)
         directory = one.folder if body.workdir == "attempt" and one.folder else project
-        scope: dict[str, Any] = {**self.scope(one, made, binding), "env": os.environ}
-        variables: dict[str, str] = {}
-        for name, text in {**body.env, **modified.env}.items():
-            with contextlib.suppress(RekindleError):
-                variables[name] = render_text(text, scope)
-        scope["env"] = {**os.environ, **variables}
-        inputs, outputs = self.paths(one, made, binding)
-        declared = [os.path.normpath(path) for path in (*inputs.values(), *outputs.values())]
-        scope["inputs"], scope["outputs"] = inputs, outputs
-        search = variables.get("PATH", "")
+        scope, search = self._command_scope(one, made, binding)
+        declared = [os.path.normpath(path) for path in (*scope["inputs"].values(), *scope["outputs"].values())]
         found = files_in_commands(
             body.steps, scope, scope["env"], lambda each: static_items(each, scope, directory), search
         )
@@ -157,6 +162,30 @@ class AttemptDefinitions:
             )
             for each in locate_files(found, directory, project, declared)
         )
+
+    def words_naming(self, one: MeasuredAttempt, made: DefinitionVersion, steps: Collection[str]) -> frozenset[str]:
+        """Return the words by which the commands of these steps may name files. The disk is not read."""
+        scope, search = self._command_scope(one, made, self.binding(one))
+        chosen = [step for step in made.body.steps if step.name in steps]
+        found = files_in_commands(
+            chosen,
+            scope,
+            scope["env"],
+            lambda each: None if each.glob is not None else static_items(each, scope, ""),
+            search,
+        )
+        return frozenset(each.word for each in found)
+
+    def _command_scope(self, one: MeasuredAttempt, made: DefinitionVersion, binding: str) -> tuple[dict[str, Any], str]:
+        """Return the values that can be used in the commands of a job's next attempt, and its own PATH ("": none)."""
+        scope: dict[str, Any] = {**self.scope(one, made, binding), "env": os.environ}
+        variables: dict[str, str] = {}
+        for name, text in {**made.body.env, **self.modified(one).env}.items():
+            with contextlib.suppress(RekindleError):
+                variables[name] = render_text(text, scope)
+        scope["env"] = {**os.environ, **variables}
+        scope["inputs"], scope["outputs"] = self.paths(one, made, binding)
+        return scope, variables.get("PATH", "")
 
     def patterns(self, one: MeasuredAttempt, made: DefinitionVersion) -> dict[str, str]:
         """Return, by name, the inputs that are patterns, with their values filled in."""
@@ -175,21 +204,36 @@ class AttemptDefinitions:
             "job": {"name": one.name, "id": one.job},
         }
 
+    def kept_reasons(self, one: MeasuredAttempt, part: KeptPart) -> tuple[Reason, ...]:
+        """Compare the definition that steps ran with, which an attempt keeps, with that of its job's next attempt."""
+        return self._reasons(part.ran, one, part.of)
+
     def _compared(self, one: MeasuredAttempt) -> DefinitionComparison:
-        (then, before), (now, after) = self._then(one), self._now(one)
-        accepted = self._accepted[one.attempt][1].overrides if one.attempt in self._accepted else ATTEMPTS_OWN
-        modified = decode_overrides(one.overrides if accepted == ATTEMPTS_OWN else accepted)
+        then, now = self._then(one)[0], self._now(one)[0]
+        whole = self._kept.get(one.attempt, NO_KEPT_STEPS).whole
+        part = (lambda body: without_steps(body, whole)) if whole else None
+        reasons = self._reasons(one, one, part)
+        bodies = (now.body, then.body) if part is None else (part(now.body), part(then.body))
+        functions, earlier = (functions_called(body.steps) for body in bodies)
+        same_functions = functions == earlier  # otherwise the definition is already a reason
+        paths_differ = any(_changes_paths(reason) for reason in reasons)
+        return DefinitionComparison(then, now, reasons, paths_differ, functions if same_functions else ())
+
+    def _reasons(
+        self, ran: MeasuredAttempt, one: MeasuredAttempt, part: Callable[[JobTemplate], JobTemplate] | None
+    ) -> tuple[Reason, ...]:
+        """Compare the definition that an attempt `ran` with the next one of the job of `one`, or a part of both."""
+        (then, before), (now, after) = self._then(ran), self._now(one)
+        accepted = self._accepted[ran.attempt][1].overrides if ran.attempt in self._accepted else ATTEMPTS_OWN
+        modified = decode_overrides(ran.overrides if accepted == ATTEMPTS_OWN else accepted)
         same = before == after
-        reasons = definition_reasons(
-            FilledTemplate(then.body, self._values(then), _NOTHING if same else from_json(before)),
-            FilledTemplate(now.body, self._values(now), _NOTHING if same else from_json(after)),
+        bodies = (then.body, now.body) if part is None else (part(then.body), part(now.body))
+        return definition_reasons(
+            FilledTemplate(bodies[0], self._values(then), _NOTHING if same else from_json(before)),
+            FilledTemplate(bodies[1], self._values(now), _NOTHING if same else from_json(after)),
             modified,
             self.modified(one),
         )
-        functions = functions_called(now.body.steps)
-        same_functions = functions == functions_called(then.body.steps)  # otherwise the definition is already a reason
-        paths_differ = any(_changes_paths(reason) for reason in reasons)
-        return DefinitionComparison(then, now, reasons, paths_differ, functions if same_functions else ())
 
     def _then(self, one: MeasuredAttempt) -> tuple[DefinitionVersion, str]:
         """Return the definition that an attempt ran, and its matrix values (JSON text)."""

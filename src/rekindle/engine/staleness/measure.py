@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.domain.changes.differences import code_reasons
 from rekindle.domain.changes.fingerprints import (
     ABSENT,
     Baseline,
@@ -22,6 +23,7 @@ from rekindle.domain.changes.fingerprints import (
     is_within,
     written_inside,
 )
+from rekindle.domain.changes.kept_steps import code_within
 from rekindle.domain.changes.staleness import (
     Assessment,
     ComparedPart,
@@ -54,6 +56,8 @@ from rekindle.engine.staleness.implicit_inputs import (
     named_file_reasons,
     pattern_request,
 )
+from rekindle.engine.staleness.kept_measures import KeptMeasurer, with_kept
+from rekindle.engine.staleness.kept_steps import find_kept_steps
 from rekindle.engine.staleness.needs import NeedComparison, compare_needs
 from rekindle.engine.staleness.removed_outputs import NO_PATHS, removed_paths
 
@@ -100,8 +104,8 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
                     known[one.alike] = own
             job, attempt = one.subject.job, one.subject.attempt
             reasons = (*own.reasons, *needs.reasons[attempt]) if attempt in needs.reasons else own.reasons
-            comparable = (own.comparable or attempt in needs.comparable) and one.recorded
-            assessment = Assessment(job, attempt, reasons, comparable, own.warnings, one.recorded)
+            comparable = (own.comparable or attempt in needs.comparable) and one.is_recorded
+            assessment = Assessment(job, attempt, reasons, comparable, own.warnings, one.is_recorded)
             found[job] = assessment.strict() if "environment" in one.made.now.body.stale_on else assessment
         return found
 
@@ -126,6 +130,9 @@ class AttemptMeasures(msgspec.Struct, frozen=True):
             )
         for items in one.fan_outs:
             reasons = (*reasons, *items.reasons(contents))
+        if one.kept:
+            workflow, outputs = one.subject.workflow, _written_by(one)
+            reasons = with_kept(reasons, one.kept, workflow, self._written, contents, variables, outputs)
         comparable = bool(one.prints.inputs or one.prints.outputs or one.fan_outs or one.code is not None)
         comparable = comparable or any(map(self._counting(one), one.implicit))
         warnings = comparisons.environment(one.environment, contents.environment) if one.environment else ()
@@ -248,7 +255,7 @@ def measure_subjects(
     complete jobs, whose newest attempts these are: files that commands name count, whatever writes them. So do files
     that an attempt has written without declaring them, unless it is the newest one of the job."""
     ids, foreign = [one.attempt for one in subjects], prints is not None
-    definitions = AttemptDefinitions(archive, subjects, accepted)
+    definitions, kept_parts = _read_definitions(archive, subjects, accepted, by_name=foreign)
     needs = compare_needs(archive, subjects, accepted, definitions.templates, whole, by_name=foreign)
     if prints is None:
         prints = archive.fingerprints.files(ids)
@@ -271,6 +278,7 @@ def measure_subjects(
         measure = _measure_attempt(one, definitions, recorded, code, whole, gone)
         if newest is not None and measure.implicit:
             measure.implicit = _counting_for_reuse(measure.implicit, newest.get(one.job) != one.attempt)
+        measure.kept = kept_parts.of(one, gone)
         if code:
             measure.environment = lookups.of(
                 code, measure.made.now.body, one.overrides, definitions.directory(one.workflow)
@@ -286,11 +294,21 @@ def measure_subjects(
     requests = _content_requests(different)
     known = known_records(archive, requests, lookups.files)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
-    naming = {one.subject.workflow for one in different if any(each.named == "other" for each in one.implicit)}
+    naming = {one.subject.workflow for one in different if any(each.named == "other" for each in one.implicit_files)}
     written = JobOutputs() if newest is not None else job_outputs(archive, naming)
-    return AttemptMeasures(
-        requests, known, by_rerun, needs.jobs, bool(naming), tuple(measures), needs, environment, written
-    )
+    found = tuple(measures)
+    jobs = {*needs.jobs, *kept_parts.needed}
+    return AttemptMeasures(requests, known, by_rerun, jobs, bool(naming), found, needs, environment, written)
+
+
+def _read_definitions(
+    archive: Snapshot, subjects: Sequence[MeasuredAttempt], accepted: AcceptedBases, *, by_name: bool
+) -> tuple[AttemptDefinitions, KeptMeasurer]:
+    """Return the definitions of attempts, and what measures the steps that they keep."""
+    kept = find_kept_steps(archive, subjects, accepted)
+    behind = archive.fingerprints.accepted({part.ran.attempt for one in kept.values() for part in one.parts})
+    definitions = AttemptDefinitions(archive, subjects, {**behind, **accepted}, kept)
+    return definitions, KeptMeasurer(archive, definitions, kept, behind, by_name=by_name)
 
 
 def known_records(archive: Snapshot, requests: ContentRequests, files: Collection[str] = ()) -> dict[str, FileRecord]:
@@ -381,7 +399,8 @@ def _content_requests(measures: Iterable[AttemptMeasure]) -> ContentRequests:
         sets |= dict.fromkeys(fan_out.wanted for fan_out in one.fan_outs)
         if one.functions is not None:
             code[one.functions] = None
-        for named in (*one.implicit, *(one.implicit_now or ())):
+        code |= dict.fromkeys(part.functions for part in one.kept if part.functions is not None)
+        for named in (*one.implicit_files, *(one.implicit_now or ())):
             if named.matched is not None:
                 sets[pattern_request(named)] = None
             elif named.compared:
@@ -426,7 +445,9 @@ def _external_reasons(
     reasons: list[Reason] = []
     if one.functions is not None and one.code is not None:
         now = contents.code[one.functions]
-        if now != one.code:
+        if one.kept:
+            reasons += code_reasons(code_within(one.code, now), now)
+        elif now != one.code:
             reasons += comparisons.code(one.code, now)
     prints = one.prints
     if prints.env:

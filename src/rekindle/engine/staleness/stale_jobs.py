@@ -150,7 +150,7 @@ def explain(
         rows = {job.id: job for job in archive.jobs.get(jobs)}
         edges = archive.staleness.needs(every)
         checked = archive.staleness.reuse_checks(jobs)
-        awaited = archive.queue.blocking_attempts(jobs)
+        awaited = archive.attempts.blocking(jobs)
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
         reused = archive.jobs.live(archive.reuse_candidates.reused_jobs(rows))
         again = _automatic_reruns(archive, [job.id for job in rows.values() if job.attempts and job.state not in ENDED])

@@ -82,12 +82,32 @@ SELECT {attempt_columns}
 FROM job JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE job.id IN @jobs;
 
+-- name: recovering
+-- The jobs of a workflow that wait to resume an attempt because it was lost or cut off, and these attempts.
+SELECT job.id, attempt.id FROM job
+    JOIN attempt ON attempt.id = CAST(json_extract(job.next_attempt, '$.resume_attempt') AS BIGINT)
+    JOIN rerun ON rerun.id = attempt.archived_by
+WHERE job.workflow = :workflow AND job.state IN (0, 1) AND job.attempt IS NULL AND job.attempts > 0
+    AND job.next_attempt IS NOT NULL AND rerun.kind = 'recovery';
+
 -- name: interrupted
 -- The jobs of a workflow whose live attempt was lost, or was canceled without a request.
 SELECT job.id FROM job JOIN attempt ON attempt.id = job.attempt
 WHERE job.workflow = :workflow AND (job.state = 5 OR job.state = 6) AND job.retired = 0
     AND (attempt.cause = 'lost' OR (attempt.state = 6 AND attempt.cancel = 0))
 ORDER BY job.id;
+
+-- name: blocking
+-- Ready jobs that must not start yet, each with an archived attempt that has to end first.
+WITH RECURSIVE blocked (job, attempt) AS (
+    SELECT job, id FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
+    UNION
+    SELECT job.id, blocked.attempt
+    FROM blocked JOIN edge ON edge.child = blocked.job JOIN job ON job.id = edge.parent
+    WHERE job.state <> 4
+)
+SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.job
+WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
 
 -- name: previous
 -- How the attempts before the newest of these jobs ended.

@@ -6,6 +6,11 @@
 INSERT INTO fingerprint (attempt, part, document) VALUES (:attempt, :part, :document)
 ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 
+-- name: put_code
+-- The digest of an attempt's code, before its end says it.
+-- row: code, attempt
+UPDATE attempt SET code = :code WHERE id = :attempt;
+
 -- name: get
 -- One part of the fingerprints of attempts, where it was recorded.
 SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;

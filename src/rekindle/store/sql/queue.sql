@@ -86,18 +86,6 @@ SELECT count(*) FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3);
 -- The same for one workflow.
 SELECT count(*) FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3) AND workflow = :workflow;
 
--- name: blocking_attempts
--- Ready jobs that must not start yet, each with an archived attempt that has to end first.
-WITH RECURSIVE blocked (job, attempt) AS (
-    SELECT job, id FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
-    UNION
-    SELECT job.id, blocked.attempt
-    FROM blocked JOIN edge ON edge.child = blocked.job JOIN job ON job.id = edge.parent
-    WHERE job.state <> 4
-)
-SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.job
-WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
-
 -- name: status
 -- The status of attempts and of their jobs, whether other jobs need them, whether a group of canaries is undecided, and
 -- whether the end of an attempt applies or replaces dynamic actions. Integers: psycopg converts them faster.

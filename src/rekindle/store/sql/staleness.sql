@@ -6,7 +6,8 @@
 attempt.id AS attempt, attempt.state, attempt.template, attempt.revision,
 coalesce(attempt.binding, owner.binding) AS binding, attempt.overrides, attempt.code, attempt.folder, attempt.queued,
 job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
-job.attempt AS live, job.pinned_to, job.overrides AS overrides_now, attempt.workflow AS made_in;
+job.attempt AS live, job.pinned_to, job.overrides AS overrides_now, attempt.workflow AS made_in,
+attempt.builds_on;
 
 -- name: subjects
 -- Attempts beside their jobs' current definitions.
@@ -26,7 +27,8 @@ ORDER BY job.id;
 SELECT -job.id AS attempt, 4 AS state, job.template, workflow.revision, job.binding, job.overrides,
     CAST(NULL AS TEXT) AS code, CAST(NULL AS TEXT) AS folder, CAST(NULL AS DOUBLE PRECISION) AS queued,
     job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
-    -job.id AS live, CAST(NULL AS BIGINT) AS pinned_to, job.overrides AS overrides_now, job.workflow AS made_in
+    -job.id AS live, CAST(NULL AS BIGINT) AS pinned_to, job.overrides AS overrides_now, job.workflow AS made_in,
+    CAST(NULL AS BIGINT) AS builds_on
 FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id IN @jobs ORDER BY job.id;
 
 -- name: needs
