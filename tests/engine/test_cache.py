@@ -309,5 +309,8 @@ def test_prunes_and_restores_at_once_restore_all_or_nothing(project):
     worker.join(60)
     cache.sweep(project.session)
     assert set(found) <= {None, "absent"}
-    assert "absent" in found or not found
     assert on_disk(project) == 0
+    Path(wanted[0].path).unlink(missing_ok=True)
+    problem = restore(folder_of(project), first, wanted)
+    assert problem is not None
+    assert problem.kind == "absent"
