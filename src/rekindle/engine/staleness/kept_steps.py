@@ -84,12 +84,13 @@ class _RanIn:
             wanted = {one.builds_on for one in self._known.values() if one.builds_on is not None} - self._known.keys()
 
     def source(self, one: MeasuredAttempt, source: int) -> int:
-        """Return the attempt whose definition, needs and fingerprints count for steps of `source`: of another job, it
-        was reused by an attempt of this job, to which it was equal then."""
+        """Return the attempt whose definition, needs and fingerprints count for steps of `source`: of another job, which
+        may be deleted, it was reused by an attempt of this job, to which it was equal then."""
         first = one
         while first.builds_on is not None:
             first = self._known[first.builds_on]
-        return source if self._known[source].job == first.job else first.attempt
+        known = self._known.get(source)
+        return source if known is not None and known.job == first.job else first.attempt
 
     def beside(self, one: MeasuredAttempt, source: int) -> MeasuredAttempt:
         """Return an earlier attempt beside the job that an attempt is compared with."""
