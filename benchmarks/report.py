@@ -17,8 +17,8 @@ makes these measurements on your machine, and `make bench ROW="commands calls"` 
 the rounds, with the least and the most in parentheses. Memory is the peak of the largest process, and processor time is
 that of all processes. `n^1.02` says how the time grows with the size, fitted at the sizes that the row names.
 
-Where a target is short, [Where it is not fast](why-it-is-fast.md#where-it-is-not-fast) says what was tried and where the
-limit is.
+Where a target is short, [Where it is not fast](why-it-is-fast.md#where-it-is-not-fast) says what was tried, and where
+the limit is.
 
 This page is written by `make bench-table` from the newest complete results in `benchmarks/history`.
 """

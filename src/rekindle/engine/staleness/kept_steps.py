@@ -84,8 +84,8 @@ class _RanIn:
             wanted = {one.builds_on for one in self._known.values() if one.builds_on is not None} - self._known.keys()
 
     def source(self, one: MeasuredAttempt, source: int) -> int:
-        """Return the attempt whose definition, needs and fingerprints count for steps of `source`: of another job, which
-        may be deleted, it was reused by an attempt of this job, to which it was equal then."""
+        """Return the attempt whose definition, needs and fingerprints count for steps of `source`: of another job, it
+        was reused by an attempt of this job, to which it was equal then. It may be deleted."""
         first = one
         while first.builds_on is not None:
             first = self._known[first.builds_on]
