@@ -211,14 +211,74 @@ def test_no_link_is_followed_or_replaced(keeper, tmp_path):
     assert found.text.endswith("is a symbolic link now, and was a file")
 
 
-def test_an_output_that_is_a_link_is_kept_as_what_it_leads_to(keeper):
+@pytest.mark.parametrize("by", [None, 1])
+def test_an_output_that_is_a_link_is_a_link_again_or_what_it_led_to(keeper, by):
+    data, out = keeper.project / "data", keeper.project / "out"
+    data.write_text("data")
+    out.symlink_to("data")
+    targets = keeper.keep(1, "out", by=by)
+    out.unlink()
+    assert keeper.restore(1, targets) is None
+    assert out.readlink() == Path("data")
+    out.unlink()
+    data.unlink()
+    assert keeper.restore(1, targets) is None
+    assert not out.is_symlink()
+    assert out.read_text() == "data"
+
+
+@pytest.mark.parametrize("by", [None, 1])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_links_lead_to_outputs_that_are_restored_with_them(keeper, by, absolute):
+    base = keeper.project if absolute else Path()
     (keeper.project / "data").write_text("data")
-    (keeper.project / "out").symlink_to("data")
+    (keeper.project / "out").symlink_to(base / "data")
+    (keeper.project / "again").symlink_to(base / "out")
+    (keeper.project / "folder").mkdir()
+    (keeper.project / "folder" / "link").symlink_to(keeper.project / "data" if absolute else "../data")
+    before = tree(keeper.project)
+    targets = keeper.keep(1, "again", "folder", "out", "data", by=by)
+    for change in ("content", "gone"):
+        (keeper.project / "data").unlink()
+        if change == "content":
+            (keeper.project / "data").write_text("later")
+        assert keeper.restore(1, targets) is None
+        assert tree(keeper.project).keys() == before.keys()
+        assert {path: one[2] for path, one in tree(keeper.project).items()} == {
+            path: one[2] for path, one in before.items()
+        }
+
+
+def test_a_link_in_the_way_is_replaced_by_a_link_only(keeper):
+    (keeper.project / "one").write_text("one")
+    (keeper.project / "out").symlink_to("one")
+    targets = keeper.keep(1, "out")
+    (keeper.project / "two").write_text("two")
+    (keeper.project / "out").unlink()
+    (keeper.project / "out").symlink_to("two")
+    assert keeper.restore(1, targets) is None
+    assert (keeper.project / "out").readlink() == Path("one")
+    (keeper.project / "one").write_text("changed")
+    found = keeper.restore(1, targets)
+    assert found is not None
+    assert found.kind == "blocked"
+    assert (keeper.project / "one").read_text() == "changed"
+
+
+def test_a_folder_takes_no_place_of_a_link_to_a_folder(keeper):
+    (keeper.project / "one").mkdir()
+    (keeper.project / "one" / "file").write_text("one")
+    (keeper.project / "out").symlink_to("one")
     targets = keeper.keep(1, "out")
     (keeper.project / "out").unlink()
     assert keeper.restore(1, targets) is None
-    assert not (keeper.project / "out").is_symlink()
-    assert (keeper.project / "out").read_text() == "data"
+    assert (keeper.project / "out").readlink() == Path("one")
+    (keeper.project / "out").unlink()
+    trees.remove_tree(str(keeper.project / "one"))
+    found = keeper.restore(1, targets)
+    assert found is not None
+    assert found.kind == "blocked"
+    assert names_in(keeper.project) == []
 
 
 def test_a_folder_whose_links_lead_to_other_contents_now_is_not_restored(keeper):

@@ -1,8 +1,9 @@
 """What completed attempts have left in their outputs, kept in the content store.
 
 An attempt has one document there: for each declared output, the files, folders and symbolic links in it, with their
-modes and times, and the digest of each file. An output that is itself a symbolic link is kept as what it leads to;
-links within a folder are kept as links. Extended attributes and owners are not kept, nor are holes of small files."""
+modes and times, and the digest of each file. An output that is itself a symbolic link is kept as a link and as what it
+leads to; links within a folder are kept as links. Extended attributes and owners are not kept, nor are holes of small
+files."""
 
 from __future__ import annotations
 
@@ -49,6 +50,7 @@ class KeptOutput(msgspec.Struct, frozen=True):
     digest: str  # as in the attempt's fingerprint
     by: str  # "content" or "mtime": what that digest is of
     files: tuple[KeptFile, ...]  # a folder before what is in it
+    link: str | None = None  # the target, if the output is a symbolic link; `files` are what it leads to
 
 
 class KeptOutputs(msgspec.Struct, frozen=True):
@@ -170,7 +172,8 @@ class _Adder:
             files = tuple(self._files(top, "", os.stat(top)))
         except (ChangedMeanwhile, FileNotFoundError) as error:
             raise CannotKeep(f"the output {recorded.name} changed while it was kept") from error
-        output = KeptOutput(recorded.name, recorded.path, recorded.digest, recorded.by, files)
+        link = os.readlink(recorded.path) if os.path.islink(recorded.path) else None
+        output = KeptOutput(recorded.name, recorded.path, recorded.digest, recorded.by, files, link)
         if digest_as_recorded(recorded.path, output) != recorded.digest:
             raise CannotKeep(f"the output {recorded.name} changed while it was kept")
         return output

@@ -2,7 +2,10 @@
 
 First everything is copied beside its place, and digested while it is copied; then it is renamed to its place. So an
 output is never half restored, and a poisoned content changes nothing. If the process dies, the next one does it again:
-drafts have the same names, and are replaced."""
+drafts have the same names, and are replaced.
+
+An output that was a symbolic link is a link again if that leads to what the attempt has left, once all outputs are in
+their places; else a file takes its place. A link in the way is replaced by another link only: it may be a person's."""
 
 from __future__ import annotations
 
@@ -92,10 +95,11 @@ def _restore(
     if missing:
         text = f"the outputs of attempt {kept.attempt} are not in the cache as it has left them: {', '.join(missing)}"
         return RestoreProblem("absent", text)
-    placed = _Placement(contents, kept.attempt, on_read)
+    pairs = [(target, by_name[target.name]) for target in targets]
+    placed = _Placement(contents, kept.attempt, _LinkTargets(pairs), on_read)
     try:
-        for target in targets:
-            placed.prepare(target, by_name[target.name])
+        for target, output in pairs:
+            placed.prepare(target, output)
         placed.put()
     except FileNotFoundError as error:
         placed.take_away()
@@ -118,29 +122,65 @@ class _Draft(msgspec.Struct):
     earlier: bool = False
 
 
+class _LinkTargets:
+    """What symbolic links lead to once the outputs of an attempt are in their places."""
+
+    def __init__(self, pairs: Sequence[tuple[RestoreTarget, KeptOutput]]) -> None:
+        self._outputs = {os.path.normpath(target.path): output for target, output in pairs}
+        self._files = {
+            os.path.normpath(os.path.join(target.path, one.path)): one.text
+            for target, output in pairs
+            for one in output.files
+            if one.kind != "link"
+        }
+
+    def digest(self, place: str, text: str, by: str) -> str | None:
+        """Return the digest of what a link at a place leads to, taken in this way; None if it is not known."""
+        path = _resolved(place, text)
+        output = self._outputs.get(path)
+        if output is not None and output.by == by:
+            return output.digest
+        if any(relative_below(top, path) for top in self._outputs):
+            return self._files.get(path) or None if by == "content" else None
+        return _present_digest(path, by)
+
+    def restored_too(self, target: RestoreTarget, output: KeptOutput) -> bool:
+        """Return whether an output has links in it, and all lead to what is put to its place too."""
+        links = [(os.path.join(target.path, one.path), one.text) for one in output.files if one.kind == "link"]
+        return bool(links) and all(_resolved(place, text) in self._files for place, text in links)
+
+
+def _resolved(place: str, text: str) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(place), text))
+
+
 class _Placement:
     """The outputs of one attempt on the way to their places."""
 
-    def __init__(self, contents: ContentStore, attempt: int, on_read: OnRead | None) -> None:
-        self._contents, self._attempt, self._on_read = contents, attempt, on_read
+    def __init__(self, contents: ContentStore, attempt: int, links: _LinkTargets, on_read: OnRead | None) -> None:
+        self._contents, self._attempt, self._links, self._on_read = contents, attempt, links, on_read
         self._drafts: list[_Draft] = []
         self._folders: list[tuple[str, str]] = []  # (root, path): created
 
     def prepare(self, target: RestoreTarget, output: KeptOutput) -> None:
         """Copy an output beside its place, unless it is there already."""
-        if _is_in_place(target, output):
+        if self._is_in_place(target, output):
             self._remove_beside(target)
             return
+        link = self._right_link(target, output)
         made: list[str] = []
         try:
             with _parent(target, made) as (at, name):
-                self._check_place(at, name, target, output)
+                self._check_place(at, name, target, output, link)
                 draft = _Draft(target, self._beside("restore", name))
                 self._drafts.append(draft)
                 place = descriptor_path(at, draft.name)
                 remove_path(place)
-                self._copy(output, place)
-                self._check_whole(target, output, place)
+                if link is not None:
+                    os.symlink(link, place)
+                else:
+                    self._copy(output, place)
+                    self._check_whole(target, output, place)
         finally:
             self._folders += [(target.root, path) for path in made]
 
@@ -186,12 +226,26 @@ class _Placement:
         is, and the same for whoever restores this attempt."""
         return f".rekindle-{why}-{self._attempt}-{blake3(os.fsencode(name)).hexdigest()[:16]}"
 
-    def _check_place(self, at: int, name: str, target: RestoreTarget, output: KeptOutput) -> None:
+    def _is_in_place(self, target: RestoreTarget, output: KeptOutput) -> bool:
+        """Return whether the output has its content already, or a link there leads to it."""
+        if os.path.islink(target.path):
+            return self._links.digest(target.path, os.readlink(target.path), output.by) == target.digest
+        return _present_digest(target.path, output.by) == target.digest
+
+    def _right_link(self, target: RestoreTarget, output: KeptOutput) -> str | None:
+        """Return the target of the link that the output was, if it leads to what the attempt has left."""
+        link = output.link
+        if link is None or (os.path.isabs(link) and target.path != output.path):  # it leads into another project
+            return None
+        return link if self._links.digest(target.path, link, output.by) == target.digest else None
+
+    def _check_place(self, at: int, name: str, target: RestoreTarget, output: KeptOutput, link: str | None) -> None:
         """Raise _Blocked if there is something that a restore must not replace."""
-        mode = mode_at(at, name)
-        if mode is None:
+        is_folder, mode = output.files[0].kind == "folder", mode_at(at, name)
+        if link is None and output.link is not None and is_folder:  # commands that make links would make them within it
+            raise _Blocked(f"{target.path} was a symbolic link to a directory that has changed, or is gone")
+        if mode is None or (link is not None and stat.S_ISLNK(mode)):
             return
-        is_folder = output.files[0].kind == "folder"
         if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
             raise _Blocked(
                 f"{target.path} is {kind_name(mode)} now, and was {'a directory' if is_folder else 'a file'}"
@@ -233,7 +287,7 @@ class _Placement:
 
     def _check_whole(self, target: RestoreTarget, output: KeptOutput, place: str) -> None:
         """Raise _Blocked unless the copy equals what the attempt has left: links may lead elsewhere now."""
-        if digest_as_recorded(place, output) != target.digest:
+        if not self._links.restored_too(target, output) and digest_as_recorded(place, output) != target.digest:
             raise _Blocked(f"links in {target.path} lead to other contents now")
 
 
@@ -253,10 +307,8 @@ def _parent(target: RestoreTarget, made: list[str] | None = None) -> Iterator[tu
         yield found
 
 
-def _is_in_place(target: RestoreTarget, output: KeptOutput) -> bool:
-    """Return whether the output has its content already."""
-    found = tree_stat(target.path).digest if output.by == "mtime" else digest_of(target.path)
-    return found == target.digest
+def _present_digest(path: str, by: str) -> str:
+    return tree_stat(path).digest if by == "mtime" else digest_of(path)
 
 
 def _entries(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -146,7 +146,6 @@ class _Round:
     ) -> None:
         subjects = archive.staleness.candidates(pairs)
         recorded = archive.fingerprints.files([one.attempt for one in subjects])
-        gone = {one.attempt for one in archive.temporary_outputs.removed_of([one.attempt for one in subjects])}
         folders = {
             number: found.directory
             for number in {each for one in subjects for each in (one.workflow, one.made_in)}
@@ -156,7 +155,7 @@ class _Round:
         kept, prints = [], {}
         for one in subjects:
             before, after = folders[one.made_in], folders[one.workflow]
-            if one.attempt in gone or (before != after and _names(archive, templates[one.template], one, before)):
+            if before != after and _names(archive, templates[one.template], one, before):
                 continue
             kept.append(one)
             if one.attempt in recorded:

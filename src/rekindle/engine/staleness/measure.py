@@ -251,16 +251,17 @@ def measure_subjects(
     newest: Mapping[int, int] | None = None,
 ) -> AttemptMeasures:
     """Measure attempts beside jobs. With `prints`, the attempts may be of other jobs: these are what they recorded, at
-    the paths of the jobs, and jobs that they needed are those with the same names. With `newest`, the attempts are to
-    complete jobs, whose newest attempts these are: files that commands name count, whatever writes them. So do files
-    that an attempt has written without declaring them, unless it is the newest one of the job."""
+    the paths of the jobs, jobs that they needed are those with the same names, and temporary outputs that they wrote
+    and that were removed are compared: the content store may have them. With `newest`, the attempts are to complete
+    jobs, whose newest attempts these are: files that commands name count, whatever writes them. So do files that an
+    attempt has written without declaring them, unless it is the newest one of the job."""
     ids, foreign = [one.attempt for one in subjects], prints is not None
     definitions, kept_parts = _read_definitions(archive, subjects, accepted, by_name=foreign)
     needs = compare_needs(archive, subjects, accepted, definitions.templates, whole, by_name=foreign)
     if prints is None:
         prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
-    removed = removed_paths(archive, subjects)
+    removed = removed_paths(archive, subjects, own=not foreign)
     measures: list[AttemptMeasure] = []
     different: list[AttemptMeasure] = []  # the first of each group of alike ones, and all others
     alike: dict[tuple[Any, ...], AttemptMeasure] = {}

@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 NO_PATHS: frozenset[str] = frozenset()
 
 
-def removed_paths(archive: Snapshot, subjects: Sequence[MeasuredAttempt]) -> Mapping[int, frozenset[str]]:
+def removed_paths(
+    archive: Snapshot, subjects: Sequence[MeasuredAttempt], *, own: bool = True
+) -> Mapping[int, frozenset[str]]:
     """Return, by attempt, the paths that are not compared: of temporary outputs that the attempt wrote, or the live
     attempts of the jobs that its job needs, and that were removed. An output that is not temporary any more is
-    compared: its job makes it again."""
+    compared: its job makes it again. Unless `own`, those that the attempts wrote are compared, too."""
     if not archive.statistics.has_removed_outputs():
         return {}
     found: dict[int, set[str]] = {}
-    if removed := archive.temporary_outputs.removed_of([one.attempt for one in subjects]):
+    if own and (removed := archive.temporary_outputs.removed_of([one.attempt for one in subjects])):
         templates = archive.staleness.templates({one.template_now for one in subjects})
         declared = {one.attempt: templates[one.template_now].temporary for one in subjects}
-        for own in removed:
-            if own.name in declared[own.attempt]:
-                found.setdefault(own.attempt, set()).add(own.path)
+        for one in removed:
+            if one.name in declared[one.attempt]:
+                found.setdefault(one.attempt, set()).add(one.path)
     attempts = {one.job: one.attempt for one in subjects}
     for needed in archive.temporary_outputs.removed_for(attempts):
         found.setdefault(attempts[needed.job], set()).add(needed.path)

@@ -47,13 +47,15 @@ SELECT 1 FROM attempt WHERE identity IS NOT NULL AND state = 4 LIMIT 1;
 
 -- name: reusable
 -- The newest completed attempts with these identities, newest first. Attempts that are partial, have acted, left
--- processes, were pruned, or had parameters changed by actions are left out.
+-- processes, were pruned, or had parameters changed by actions are left out, as are those with temporary outputs that
+-- were removed and are not in the content store.
 SELECT identity, id, job FROM (
     SELECT identity, id, job, row_number() OVER (PARTITION BY identity ORDER BY id DESC) AS place FROM attempt
     WHERE identity IN @identities AND identity IS NOT NULL AND state = 4 AND partial = 0 AND acts = 0
         AND left_running IS NULL AND pruned_by IS NULL AND NOT EXISTS (
             SELECT 1 FROM fingerprint WHERE fingerprint.attempt = attempt.id AND fingerprint.part = 'patched'
-        )
+        ) AND (NOT EXISTS (SELECT 1 FROM temporary_output WHERE temporary_output.attempt = attempt.id)
+            OR EXISTS (SELECT 1 FROM cached_output WHERE cached_output.attempt = attempt.id))
 ) AS newest WHERE place <= :most ORDER BY id DESC;
 
 -- name: definitions
